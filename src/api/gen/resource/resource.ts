@@ -1,0 +1,3 @@
+// Generated from proto/ by scripts/generate.ts. Do not edit.
+
+export type Quantity = string;

@@ -1,0 +1,127 @@
+// What every client and server of a service in proto/ looks like, whatever
+// carries it: gRPC on HTTP/2, gRPC-Web, Connect, or a call in the same process.
+import type { DescMethod, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+
+/** gRPC status codes (grpc/grpc, doc/statuscodes.md). */
+export enum Code {
+  OK = 0,
+  Canceled = 1,
+  Unknown = 2,
+  InvalidArgument = 3,
+  DeadlineExceeded = 4,
+  NotFound = 5,
+  AlreadyExists = 6,
+  PermissionDenied = 7,
+  ResourceExhausted = 8,
+  FailedPrecondition = 9,
+  Aborted = 10,
+  OutOfRange = 11,
+  Unimplemented = 12,
+  Internal = 13,
+  Unavailable = 14,
+  DataLoss = 15,
+  Unauthenticated = 16,
+}
+
+/** A call that ended with a status other than OK. */
+export class RpcError extends Error {
+  readonly code: Code;
+  /** Trailing metadata that came with the status. */
+  readonly metadata: Headers;
+  constructor(code: Code, message: string, options: { cause?: unknown; metadata?: Headers } = {}) {
+    super(message, { cause: options.cause });
+    this.name = "RpcError";
+    this.code = code;
+    this.metadata = options.metadata ?? new Headers();
+  }
+}
+
+export interface CallOptions {
+  /** Ends the call with Canceled. */
+  signal?: AbortSignal;
+  /** Milliseconds until the call ends with DeadlineExceeded. */
+  timeout?: number;
+  /** Metadata sent before the first message. */
+  headers?: Record<string, string>;
+}
+
+export type UnaryCall<M extends DescMethod> = (
+  request: MessageInitShape<M["input"]>,
+  options?: CallOptions,
+) => Promise<MessageShape<M["output"]>>;
+
+export type ServerStreamCall<M extends DescMethod> = (
+  request: MessageInitShape<M["input"]>,
+  options?: CallOptions,
+) => AsyncIterable<MessageShape<M["output"]>>;
+
+export type ClientStreamCall<M extends DescMethod> = (
+  requests: AsyncIterable<MessageInitShape<M["input"]>>,
+  options?: CallOptions,
+) => Promise<MessageShape<M["output"]>>;
+
+export type BidiStreamCall<M extends DescMethod> = (
+  requests: AsyncIterable<MessageInitShape<M["input"]>>,
+  options?: CallOptions,
+) => AsyncIterable<MessageShape<M["output"]>>;
+
+type Call<M> = M extends DescMethod & { methodKind: "unary" }
+  ? UnaryCall<M>
+  : M extends DescMethod & { methodKind: "server_streaming" }
+    ? ServerStreamCall<M>
+    : M extends DescMethod & { methodKind: "client_streaming" }
+      ? ClientStreamCall<M>
+      : M extends DescMethod
+        ? BidiStreamCall<M>
+        : never;
+
+/** A typed client: one function a method of the service. */
+export type Client<S extends DescService> = { [K in keyof S["method"]]: Call<S["method"][K]> };
+
+/** What a handler knows of the call it answers. */
+export interface HandlerContext {
+  /** Aborts when the client cancels, its deadline passes, or the connection ends. */
+  readonly signal: AbortSignal;
+  readonly requestHeaders: Headers;
+  /** Sent before the first message of the answer. */
+  readonly responseHeaders: Headers;
+  /** Sent after the last message. */
+  readonly responseTrailers: Headers;
+  /** The verified certificate of the client in DER, where TLS asked for one. */
+  readonly peerCertificate?: Uint8Array;
+  /** Address of the client, "host:port", or "@" on a unix socket. */
+  readonly peer: string;
+}
+
+type Handler<M> = M extends DescMethod & { methodKind: "unary" }
+  ? (request: MessageShape<M["input"]>, context: HandlerContext) => Promise<MessageInitShape<M["output"]>> | MessageInitShape<M["output"]>
+  : M extends DescMethod & { methodKind: "server_streaming" }
+    ? (request: MessageShape<M["input"]>, context: HandlerContext) => AsyncIterable<MessageInitShape<M["output"]>>
+    : M extends DescMethod & { methodKind: "client_streaming" }
+      ? (requests: AsyncIterable<MessageShape<M["input"]>>, context: HandlerContext) => Promise<MessageInitShape<M["output"]>>
+      : M extends DescMethod
+        ? (requests: AsyncIterable<MessageShape<M["input"]>>, context: HandlerContext) => AsyncIterable<MessageInitShape<M["output"]>>
+        : never;
+
+/** The implementation of a service. A method left out answers Unimplemented. */
+export type ServiceImpl<S extends DescService> = { [K in keyof S["method"]]?: Handler<S["method"][K]> };
+
+/** Where a server listens or a client connects. */
+export type Address = { unix: string } | { host: string; port: number };
+
+export interface TlsServerOptions {
+  /** PEM. */
+  cert: string;
+  key: string;
+  /** PEM of the authorities whose client certificates are accepted. */
+  clientCa?: string;
+  /** Refuse clients without a certificate. */
+  requireClientCert?: boolean;
+}
+
+export interface TlsClientOptions {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  serverName?: string;
+}
