@@ -3,7 +3,7 @@
 // it starts. A second run only compares stamps.
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { debianPackages } from "./packages.mjs";
@@ -56,7 +56,10 @@ function onPath(name) {
 }
 
 function ensurePackages() {
-  const wanted = createHash("sha256").update(readFileSync(at("package-lock.json"))).update(readFileSync(at("package.json"))).digest("hex");
+  const wanted = createHash("sha256")
+    .update(readFileSync(at("package-lock.json")))
+    .update(readFileSync(at("package.json")))
+    .digest("hex");
   if (existsSync(bun) && existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
   if (onPath("npm")) step("installing npm packages", "npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
   else if (process.versions.bun) step("installing npm packages", process.execPath, ["install", "--frozen-lockfile"]);
@@ -77,7 +80,12 @@ function ensureDebianPackages(needs) {
   const simulated = spawnSync("apt-get", ["install", "-s", "-qq", ...names], { env, stdio: "ignore" });
   if (simulated.status !== 0) step("reading Debian's package lists", "apt-get", ["update", "-qq"], { env });
   // Several installs at once wait for each other's lock.
-  step(`installing Debian packages (${names.join(", ")})`, "apt-get", ["-o", "DPkg::Lock::Timeout=300", "install", "-y", "-qq", "--no-install-recommends", ...names], { env });
+  step(
+    `installing Debian packages (${names.join(", ")})`,
+    "apt-get",
+    ["-o", "DPkg::Lock::Timeout=300", "install", "-y", "-qq", "--no-install-recommends", ...names],
+    { env },
+  );
 }
 
 function newest(dir) {
@@ -89,7 +97,9 @@ function newest(dir) {
 }
 
 function ensureWasm() {
-  const kernels = readdirSync(at("wasm"), { withFileTypes: true }).filter((d) => d.isDirectory() && existsSync(at("wasm", d.name, "index.ts")));
+  const kernels = readdirSync(at("wasm"), { withFileTypes: true }).filter(
+    (d) => d.isDirectory() && existsSync(at("wasm", d.name, "index.ts")),
+  );
   const sources = newest(at("wasm"));
   const stale = kernels.some((k) => {
     const built = at("wasm/build", `${k.name}.wasm`);

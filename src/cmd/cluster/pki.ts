@@ -148,7 +148,11 @@ export class Pki {
         new x.ExtendedKeyUsageExtension([serving ? x.ExtendedKeyUsage.serverAuth : x.ExtendedKeyUsage.clientAuth]),
         await x.AuthorityKeyIdentifierExtension.create(new x.X509Certificate(this.ca.cert)),
         ...(serving
-          ? [new x.SubjectAlternativeNameExtension(spec.hosts!.map((h) => ({ type: /^[\d.]+$|:/.test(h) ? ("ip" as const) : ("dns" as const), value: h })))]
+          ? [
+              new x.SubjectAlternativeNameExtension(
+                spec.hosts!.map((h) => ({ type: /^[\d.]+$|:/.test(h) ? ("ip" as const) : ("dns" as const), value: h })),
+              ),
+            ]
           : []),
       ],
     });

@@ -1,0 +1,59 @@
+// `npm test [-- PATH…]`: the tests beside the code in one process, then each
+// end-to-end file in a process of its own, one after the other, because they
+// share the machine's kernel. Ends with the line `N passed, N failed`.
+import { join } from "node:path";
+
+const root = join(import.meta.dirname, "..");
+const wanted = process.argv.slice(2);
+
+interface Run {
+  title: string;
+  files: string[];
+  /** Milliseconds that a single test may take. */
+  timeout: number;
+}
+
+async function files(pattern: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const f of new Bun.Glob(pattern).scan(root)) found.push(`./${f}`);
+  return found.filter((f) => wanted.length === 0 || wanted.some((w) => f.includes(w))).sort();
+}
+
+const unit = await files("{src,wasm,scripts}/**/*.test.ts");
+const runs: Run[] = [
+  ...(unit.length > 0 ? [{ title: "unit tests", files: unit, timeout: 60_000 }] : []),
+  ...(await files("test/e2e/**/*.test.ts")).map((f) => ({ title: f, files: [f], timeout: 300_000 })),
+];
+
+const total = { pass: 0, fail: 0, skip: 0 };
+let broken = 0;
+for (const run of runs) {
+  console.log(`\n== ${run.title}`);
+  const started = performance.now();
+  const p = Bun.spawn([process.execPath, "test", `--timeout=${run.timeout}`, ...run.files], {
+    cwd: root,
+    stdout: "inherit",
+    stderr: "pipe",
+  });
+  let report = "";
+  for await (const chunk of p.stderr.pipeThrough(new TextDecoderStream())) {
+    process.stdout.write(chunk);
+    report += chunk;
+  }
+  const code = await p.exited;
+  const count = (word: string) => Number(new RegExp(`^ *(\\d+) ${word}$`, "m").exec(report)?.[1] ?? 0);
+  const failures = count("fail") + (/^ *(\d+) errors?$/m.test(report) ? 1 : 0);
+  total.pass += count("pass");
+  total.skip += count("skip");
+  total.fail += failures;
+  // A run that died, or failed outside of a test, counts as a failure of its own.
+  if (code !== 0 && failures === 0) broken++;
+  console.log(`== ${run.title}: ${((performance.now() - started) / 1000).toFixed(1)} s`);
+}
+total.fail += broken;
+if (total.pass + total.fail === 0) {
+  console.log(`no test matches ${wanted.join(" ")}`);
+  process.exit(2);
+}
+console.log(`\n${total.pass} passed, ${total.fail} failed${total.skip ? `, ${total.skip} skipped` : ""}`);
+process.exit(total.fail > 0 ? 1 : 0);

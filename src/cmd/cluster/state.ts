@@ -1,0 +1,135 @@
+// A data directory: what cluster it holds, who has it open, and where its
+// sockets are. cluster.json is written once, run.json at each start.
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { UsageError } from "../flags.ts";
+
+/** Raised when what is stored can't be read by the version before. */
+const FORMAT = 1;
+
+/** What a cluster is made with and can't change afterwards. */
+export interface ClusterConfig {
+  format: number;
+  /** Eight hex digits; everything made on the machine carries them. */
+  id: string;
+  podCidr: string;
+  serviceCidr: string;
+  clusterDomain: string;
+  createdAt: string;
+}
+
+/** What the last start chose; stays after a crash, for `down` and `status`. */
+export interface RunState {
+  pid: number;
+  /** Clock ticks after boot (proc_pid_stat(5), field 22): tells the process from a later one of the same pid. */
+  startTime: string;
+  server: string;
+  kubeconfig: string;
+  /** "none" without a node. */
+  runtime: "embedded" | "containerd" | "external" | "none";
+  runtimeEndpoint: string;
+  nodes: number;
+}
+
+export type ClusterFile = ClusterConfig & { runDir: string } & Partial<RunState>;
+
+const short = (dir: string) => resolve(dir);
+
+export function processStartTime(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+  } catch {
+    return undefined;
+  }
+}
+
+export class DataDir {
+  readonly path: string;
+  constructor(path: string) {
+    this.path = short(path);
+  }
+
+  file(...parts: string[]): string {
+    return join(this.path, ...parts);
+  }
+
+  /** The cluster that lives here, or undefined. Throws UsageError for a newer format or a folder of something else. */
+  read(): ClusterFile | undefined {
+    const file = this.file("cluster.json");
+    if (!existsSync(file)) return undefined;
+    let parsed: ClusterFile;
+    try {
+      parsed = JSON.parse(readFileSync(file, "utf8")) as ClusterFile;
+    } catch (e) {
+      throw new UsageError(`${file} is damaged (${(e as Error).message}): restore it, or start afresh with another --data-dir`);
+    }
+    if (typeof parsed.format !== "number" || typeof parsed.id !== "string") {
+      throw new UsageError(`${file} is not kubun's: choose another --data-dir`);
+    }
+    if (parsed.format > FORMAT) {
+      throw new UsageError(
+        `${this.path} was written by a newer version of kubun (format ${parsed.format}, this one reads up to ${FORMAT}): use that version, or another --data-dir`,
+      );
+    }
+    return parsed;
+  }
+
+  /** Opens the cluster, or makes one. `given` are settings the user asked for: one that differs from the stored one throws UsageError. */
+  open(wanted: Pick<ClusterConfig, "podCidr" | "serviceCidr" | "clusterDomain">, given: ReadonlySet<string>): ClusterFile {
+    const flags = { podCidr: "pod-cidr", serviceCidr: "service-cidr", clusterDomain: "cluster-domain" } as const;
+    const stored = this.read();
+    if (stored) {
+      for (const [key, flag] of Object.entries(flags) as [keyof typeof flags, string][]) {
+        if (given.has(flag) && stored[key] !== wanted[key]) {
+          throw new UsageError(
+            `--${flag} ${wanted[key]}: ${this.path} holds a cluster made with ${stored[key]}, which can't change: leave the flag out, choose another --data-dir, or 'kubun down --purge' first`,
+          );
+        }
+      }
+      return stored;
+    }
+    try {
+      mkdirSync(this.path, { recursive: true, mode: 0o700 });
+      const others = readdirSync(this.path).filter((f) => f !== "cluster.json.tmp");
+      if (others.length > 0)
+        throw new UsageError(
+          `--data-dir ${this.path} is not empty and holds no cluster (${others.slice(0, 3).join(", ")}): choose another folder`,
+        );
+    } catch (e) {
+      if (e instanceof UsageError) throw e;
+      throw new UsageError(`--data-dir ${this.path} can't be used: ${(e as Error).message}`);
+    }
+    const id = randomBytes(4).toString("hex");
+    const cluster: ClusterFile = { format: FORMAT, id, ...wanted, createdAt: new Date().toISOString(), runDir: runDirOf(id) };
+    this.write(cluster);
+    return cluster;
+  }
+
+  write(cluster: ClusterFile): void {
+    const file = this.file("cluster.json");
+    try {
+      writeFileSync(`${file}.tmp`, `${JSON.stringify(cluster, null, 2)}\n`, { mode: 0o600 });
+      renameSync(`${file}.tmp`, file);
+    } catch (e) {
+      throw new UsageError(`--data-dir ${this.path} can't be written: ${(e as Error).message}`);
+    }
+  }
+
+  purge(): void {
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
+
+/** A short folder for sockets, whose paths the kernel limits to 107 bytes. */
+function runDirOf(id: string): string {
+  if (process.getuid?.() === 0) return `/run/kubun/${id}`;
+  return join(process.env.XDG_RUNTIME_DIR ?? tmpdir(), `kubun-${id}`);
+}
+
+/** Whether the process that wrote this state is still there. */
+export function isRunning(cluster: ClusterFile | undefined): cluster is ClusterFile & RunState {
+  return cluster?.pid !== undefined && cluster.startTime !== undefined && processStartTime(cluster.pid) === cluster.startTime;
+}
