@@ -124,4 +124,6 @@ export interface TlsClientOptions {
   cert?: string;
   key?: string;
   serverName?: string;
+  /** Trust any certificate: for tests, and what upstream calls insecure-skip-tls-verify. */
+  insecureSkipVerify?: boolean;
 }

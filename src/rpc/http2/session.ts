@@ -1,0 +1,104 @@
+// Joins a connection to a socket: bytes in as they come, bytes out in one
+// write for all that one turn of the event loop produced.
+import type { Socket } from "bun";
+import type { Connection } from "./connection.ts";
+import { ErrorCode, Http2Error } from "./errors.ts";
+
+/** More than this is written without waiting for the turn to end. */
+const WRITE_AT_ONCE = 128 * 1024;
+
+export interface Keepalive {
+  /** Milliseconds without a byte from the peer after which it is asked for one. */
+  interval: number;
+  /** Milliseconds it has to answer. */
+  timeout: number;
+}
+
+export class Session {
+  readonly connection: Connection;
+  readonly #socket: Socket<unknown>;
+  #scheduled = false;
+  #blocked = false;
+  #closed = false;
+  #keepalive: Timer | undefined;
+  #heard = false;
+
+  constructor(socket: Socket<unknown>, connection: Connection) {
+    this.#socket = socket;
+    this.connection = connection;
+  }
+
+  /** There is output, or the connection has ended. */
+  readonly wake = (): void => {
+    if (this.#scheduled || this.#blocked || this.#closed) return;
+    this.#scheduled = true;
+    setImmediate(this.#flush);
+  };
+
+  data(chunk: Uint8Array): void {
+    this.#heard = true;
+    this.connection.receive(chunk);
+    if (this.connection.output.length > WRITE_AT_ONCE && !this.#blocked) this.#write();
+  }
+
+  drained(): void {
+    this.#blocked = false;
+    this.#write();
+  }
+
+  closed(error?: Error): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#keepalive);
+    this.connection.close(new Http2Error(ErrorCode.CONNECT_ERROR, error ? error.message : "the connection was closed", { cause: error }));
+  }
+
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
+  /** Closes the connection when the peer falls silent. */
+  keepAlive({ interval, timeout }: Keepalive): void {
+    let waited = 0;
+    let asked = false;
+    const step = Math.max(1, Math.min(interval, timeout));
+    this.#keepalive = setInterval(() => {
+      if (this.#heard) {
+        this.#heard = asked = false;
+        waited = 0;
+        return;
+      }
+      waited += step;
+      if (asked && waited >= timeout) {
+        this.connection.close(new Http2Error(ErrorCode.CONNECT_ERROR, "keepalive ping failed to receive ACK within timeout"));
+        this.terminate();
+      } else if (!asked && waited >= interval) {
+        asked = true;
+        waited = 0;
+        this.connection.ping();
+      }
+    }, step);
+    this.#keepalive.unref();
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = false;
+    if (!this.#blocked && !this.#closed) this.#write();
+  };
+
+  #write(): void {
+    const { connection } = this;
+    const { output } = connection;
+    while (output.length > 0) {
+      const written = this.#socket.write(output.bytes, output.start, output.length);
+      if (written < 0) return this.#socket.terminate();
+      const whole = written === output.length;
+      connection.taken(written);
+      if (!whole) {
+        this.#blocked = true;
+        return;
+      }
+    }
+    if (connection.ended) this.#socket.end();
+  }
+}
