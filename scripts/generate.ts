@@ -16,6 +16,7 @@ import {
   ScalarType,
 } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import type { KindInfo } from "../src/api/schema.ts";
 
 const root = join(import.meta.dirname, "..");
 const check = process.argv.includes("--check");
@@ -177,6 +178,7 @@ function fieldRow(f: DescField) {
     inline: o.inline,
     required: o.required,
     omitEmpty: o.omitEmpty,
+    omitZero: o.omitZero,
     default: o.default ? JSON.parse(o.default) : undefined,
     values: o.values,
     patchStrategy: o.patchStrategy ? o.patchStrategy.split(",") : undefined,
@@ -192,17 +194,15 @@ function fieldRow(f: DescField) {
 
 const messages: Record<string, unknown> = {};
 const stringTypes: Record<string, unknown> = {};
-const kinds: unknown[] = [];
+const kinds: Omit<KindInfo, "listKind" | "singular">[] = [];
 for (const file of files) {
   for (const t of getOption(file, opts.string_types)) {
     stringTypes[`${file.proto.package}.${t.name}`] = compact({ values: t.values, closed: t.closed });
   }
   for (const m of file.messages) {
-    const doc = undefined;
     messages[m.typeName] = compact({
       json: jsonKind(m) === "OBJECT" ? undefined : jsonKind(m),
       structType: getOption(m, opts.struct_type),
-      doc,
       fields: m.fields.map(fieldRow),
     });
     if (!hasOption(m, opts.kind)) continue;
@@ -220,7 +220,15 @@ for (const file of files) {
     });
   }
 }
-write("src/api/gen/schema.json", `${JSON.stringify({ messages, stringTypes, kinds }).replaceAll('},"', '},\n"')}\n`);
+const names = new Set(kinds.map((k) => `${k.group}/${k.version}/${k.kind}`));
+const kindRows = kinds.map((k) => ({
+  ...k,
+  listKind: names.has(`${k.group}/${k.version}/${k.kind}List`) ? `${k.kind}List` : "",
+  singular: k.plural === "" ? "" : k.kind.toLowerCase(),
+}));
+const lines = (value: unknown) => `${JSON.stringify(value).replaceAll('},"', '},\n"').replaceAll("},{", "},\n{")}\n`;
+write("src/api/gen/schema.json", lines({ messages, stringTypes }));
+write("src/api/gen/kinds.json", lines(kindRows));
 
 // ---- compare
 
