@@ -1,70 +1,52 @@
 // What `up` shows while it starts: a live list on a terminal, plain lines
 // elsewhere.
-export type StepState = "waiting" | "starting" | "ready" | "failed";
+import { Progress, type StepEvent } from "./progress.ts";
 
-interface Step {
-  name: string;
-  state: StepState;
-  note: string;
-  startedAt: number;
-  took: number;
+const marks: Record<StepEvent["state"], string> = { starting: "…", ready: "✓", failed: "✗" };
+
+interface Row extends StepEvent {
+  since: number;
 }
 
-const marks: Record<StepState, string> = { waiting: "·", starting: "…", ready: "✓", failed: "✗" };
-
-export class Checklist {
+export class Checklist extends Progress {
   readonly #out: NodeJS.WriteStream;
-  readonly #steps: Step[] = [];
+  readonly #rows = new Map<string, Row>();
   #drawn = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(out: NodeJS.WriteStream = process.stdout) {
+    super();
     this.#out = out;
   }
 
-  /** Runs a step and shows how it goes; `note` of its result stands behind its name. */
-  async run<T>(name: string, work: () => Promise<T>, note?: (result: T) => string): Promise<T> {
-    const step: Step = { name, state: "starting", note: "", startedAt: performance.now(), took: 0 };
-    this.#steps.push(step);
-    this.#draw();
-    this.#timer ??= this.#out.isTTY ? setInterval(() => this.#draw(), 200) : undefined;
-    try {
-      const result = await work();
-      step.state = "ready";
-      step.note = note?.(result) ?? "";
-      return result;
-    } catch (e) {
-      step.state = "failed";
-      step.note = e instanceof Error ? e.message : String(e);
-      throw e;
-    } finally {
-      step.took = performance.now() - step.startedAt;
-      this.#draw(step);
+  step(event: StepEvent): void {
+    const row = { ...event, since: this.#rows.get(event.name)?.since ?? performance.now() };
+    this.#rows.set(event.name, row);
+    if (!this.#out.isTTY) {
+      if (event.state !== "starting") this.#out.write(`${line(row)}\n`);
+      return;
     }
+    this.#timer ??= setInterval(() => this.#draw(), 100);
+    this.#draw();
   }
 
   /** Stops drawing; lines written afterwards stand below the list. */
   close(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
-    this.#draw();
+    if (this.#out.isTTY) this.#draw();
   }
 
-  #line(s: Step): string {
-    const time = s.state === "starting" ? performance.now() - s.startedAt : s.took;
-    const timeText = time >= 10 || s.state !== "starting" ? ` ${(time / 1000).toFixed(2)} s` : "";
-    return `${marks[s.state]} ${s.name}${timeText}${s.note ? `  ${s.note}` : ""}`;
-  }
-
-  #draw(ended?: Step): void {
-    if (!this.#out.isTTY) {
-      if (ended) this.#out.write(`${this.#line(ended)}\n`);
-      return;
-    }
+  #draw(): void {
     const up = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : "";
     const width = this.#out.columns || 80;
-    const lines = this.#steps.map((s) => `\x1b[2K${this.#line(s).slice(0, width - 1)}\n`);
+    const lines = [...this.#rows.values()].map((r) => `\x1b[2K${line(r).slice(0, width - 1)}\n`);
     this.#drawn = lines.length;
     this.#out.write(up + lines.join(""));
   }
+}
+
+function line(r: Row): string {
+  const took = r.state === "starting" ? performance.now() - r.since : r.took;
+  return `${marks[r.state]} ${r.name} ${(took / 1000).toFixed(2)} s${r.note ? `  ${r.note}` : ""}`;
 }

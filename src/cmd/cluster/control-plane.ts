@@ -1,0 +1,112 @@
+// The systems of `up` that need no node: store, apiserver, controllers and
+// scheduler, in one process, joined by direct calls.
+import { hostname } from "node:os";
+import type { ApiServer } from "../../apiserver/mod.ts";
+import type { ApiTransport } from "../../client/transport.ts";
+import type { Component } from "../../platform/component.ts";
+import { UsageError } from "../flags.ts";
+import { nthAddress, parseCidr } from "./cidr.ts";
+import { writeKubeconfig } from "./kubeconfig.ts";
+import { Pki } from "./pki.ts";
+import type { Progress } from "./progress.ts";
+import type { ClusterFile, DataDir } from "./state.ts";
+import type { UpOptions } from "./up-options.ts";
+
+export interface ControlPlane {
+  pki: Pki;
+  server: string;
+  components: Component[];
+  /** The apiserver, as this user, without sockets. */
+  transport(name: string, ...groups: string[]): ApiTransport;
+}
+
+const ADMIN = "system:masters";
+
+function inUse(e: unknown, port: number): unknown {
+  if ((e as NodeJS.ErrnoException).code !== "EADDRINUSE") return e;
+  return new UsageError(`--port ${port} is in use by another process: choose another port, or 0 for a free one`);
+}
+
+/** Starts them in order; on a failure the ones that already run are stopped again. */
+export async function startControlPlane(
+  options: UpOptions,
+  dir: DataDir,
+  cluster: ClusterFile,
+  nodeIp: string | undefined,
+  progress: Progress,
+): Promise<ControlPlane> {
+  const services = parseCidr(cluster.serviceCidr);
+  const components: Component[] = [];
+  const start = async <C extends Component>(c: C, note?: (c: C) => string): Promise<C> => {
+    components.push(c);
+    await progress.run(
+      c.name,
+      () => c.start(),
+      () => note?.(c) ?? "",
+    );
+    return c;
+  };
+  try {
+    // The store opens while the certificates are made.
+    const storing = import("../../store/mod.ts").then(({ Store }) => new Store({ dataDir: dir.file("etcd"), name: "kubun" }));
+    const [store, { pki, keys, serving, admin, kubeletClient }] = await Promise.all([
+      storing.then((s) => start(s)),
+      progress.run("certificates", async () => {
+        const pki = await Pki.open(dir.file("pki"));
+        const hosts = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", `kubernetes.default.svc.${cluster.clusterDomain}`];
+        const addresses = ["localhost", hostname(), "127.0.0.1", nthAddress(services, 1), ...(nodeIp ? [nodeIp] : [])];
+        return {
+          pki,
+          keys: await pki.serviceAccountKeys(),
+          serving: await pki.leaf({ name: "apiserver", commonName: "kube-apiserver", hosts: [...new Set([...hosts, ...addresses])] }),
+          admin: await pki.leaf({ name: "admin", commonName: "kubernetes-admin", organizations: [ADMIN] }),
+          kubeletClient: await pki.leaf({
+            name: "apiserver-kubelet-client",
+            commonName: "kube-apiserver-kubelet-client",
+            organizations: [ADMIN],
+          }),
+        };
+      }),
+    ]);
+
+    const { ApiServer } = await import("../../apiserver/mod.ts");
+    const api: ApiServer = new ApiServer({
+      store: store.client(),
+      listen: [{ host: options.controlPlaneOnly ? "127.0.0.1" : "0.0.0.0", port: options.port }],
+      advertiseAddress: nodeIp,
+      tls: { cert: serving.cert, key: serving.key, clientCa: pki.ca.cert },
+      serviceAccount: {
+        issuer: `https://kubernetes.default.svc.${cluster.clusterDomain}`,
+        signingKeyPem: keys.privateKey,
+        publicKeysPem: [keys.publicKey],
+      },
+      serviceCidr: cluster.serviceCidr,
+      kubeletClient: { ca: pki.ca.cert, cert: kubeletClient.cert, key: kubeletClient.key },
+    });
+    await start(api, (a) => a.address ?? "").catch((e: unknown) => {
+      throw inUse(e, options.port);
+    });
+    const server = `https://127.0.0.1:${new URL(api.address!).port}`;
+    writeKubeconfig(options.kubeconfig, { server, caPem: pki.ca.cert, user: "kubernetes-admin", certPem: admin.cert, keyPem: admin.key });
+
+    const transport = (name: string, ...groups: string[]) => api.transport({ name, groups: [...groups, "system:authenticated"] });
+    const [{ ControllerManager }, { Scheduler }] = await Promise.all([
+      import("../../controllers/mod.ts"),
+      import("../../scheduler/mod.ts"),
+    ]);
+    await Promise.all([
+      start(
+        new ControllerManager({
+          transport: transport("system:kube-controller-manager", ADMIN),
+          rootCaPem: pki.ca.cert,
+          clusterCidr: cluster.podCidr,
+        }),
+      ),
+      start(new Scheduler({ transport: transport("system:kube-scheduler", ADMIN) })),
+    ]);
+    return { pki, server, components, transport };
+  } catch (e) {
+    for (const c of components.reverse()) await c.stop();
+    throw e;
+  }
+}

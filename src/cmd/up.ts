@@ -1,0 +1,181 @@
+// `kubun up`: a whole cluster in one process, in the foreground or detached.
+import { spawn } from "node:child_process";
+import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { setLogWriter, setVerbosity } from "../platform/log.ts";
+import { Checklist } from "./cluster/checklist.ts";
+import { checkNetworks, parseCidr } from "./cluster/cidr.ts";
+import { nodeAddress } from "./cluster/host.ts";
+import { type DetachedMessage, DetachedProgress, type Progress } from "./cluster/progress.ts";
+import { DataDir, isRunning } from "./cluster/state.ts";
+import type { UpOptions } from "./cluster/up-options.ts";
+import { bool, choice, command, type Flag, integer, text, UsageError, verbosity } from "./flags.ts";
+
+const network = (fallback: string, help: string): Flag<string> => ({
+  ...text("CIDR", fallback, help),
+  parse: (s) => {
+    parseCidr(s);
+    return s;
+  },
+});
+
+const domain: Flag<string> = {
+  ...text("DOMAIN", "cluster.local", "DNS domain of services and pods"),
+  parse: (s) => {
+    if (!/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(s)) {
+      throw new Error('must be a DNS name in lower case, such as "cluster.local"');
+    }
+    return s;
+  },
+};
+
+const flags = {
+  "data-dir": text("DIR", ".kubun", "folder that holds all of the cluster's data"),
+  kubeconfig: text("FILE", "", "where to write the administrator's kubeconfig (default DATA-DIR/admin.kubeconfig)"),
+  port: integer("N", 6443, "port of the apiserver; 0 picks a free one", [0, 65535]),
+  nodes: integer("N", 1, "number of nodes; those after the first each get a network namespace", [1, 100]),
+  "pod-cidr": network("10.244.0.0/16", "network of pods; each node gets a /24 of it"),
+  "service-cidr": network("10.96.0.0/16", "network of service addresses"),
+  "cluster-domain": domain,
+  runtime: choice(["auto", "containerd", "embedded"], "auto", "container runtime; auto takes a running containerd, else the embedded one"),
+  "container-runtime-endpoint": text("SOCKET", "", "unix socket of a CRI runtime to use instead"),
+  "control-plane-only": bool(false, "no node: only store, apiserver, controllers and scheduler; needs no root"),
+  detach: bool(false, "return when the cluster is ready and leave it running"),
+  v: verbosity,
+  // Set by --detach for the process that stays.
+  "detached-child": { ...bool(false, ""), hidden: true },
+};
+
+function checked(values: { [K in keyof typeof flags]: (typeof flags)[K] extends Flag<infer T> ? T : never }): UpOptions {
+  const dataDir = resolve(values["data-dir"]);
+  const endpoint = values["container-runtime-endpoint"].replace(/^unix:\/\//, "");
+  if (endpoint !== "" && !endpoint.startsWith("/")) {
+    throw new UsageError(
+      `--container-runtime-endpoint ${endpoint}: must be an absolute path of a unix socket, with or without unix:// in front`,
+    );
+  }
+  if (endpoint !== "" && values.runtime === "embedded")
+    throw new UsageError("--container-runtime-endpoint and --runtime embedded exclude each other");
+  if (!values["control-plane-only"] && process.getuid?.() !== 0) {
+    throw new UsageError("a node needs root, for containers and their networks: run as root, or with --control-plane-only");
+  }
+  checkNetworks(values["pod-cidr"], values["service-cidr"], nodeAddress());
+  return {
+    dataDir,
+    kubeconfig: resolve(values.kubeconfig || `${dataDir}/admin.kubeconfig`),
+    port: values.port,
+    nodes: values.nodes,
+    podCidr: values["pod-cidr"],
+    serviceCidr: values["service-cidr"],
+    clusterDomain: values["cluster-domain"],
+    runtime: values.runtime,
+    containerRuntimeEndpoint: endpoint,
+    controlPlaneOnly: values["control-plane-only"],
+  };
+}
+
+const hint = (kubeconfig: string) => `\nexport KUBECONFIG=${kubeconfig}\n`;
+
+/** Starts a second process that stays, and shows what it reports until it is ready. */
+async function detach(options: UpOptions): Promise<number> {
+  const logFile = `${options.dataDir}/log/kubun.log`;
+  mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
+  const log = openSync(logFile, "a", 0o600);
+  const entry = Bun.main.startsWith("/$bunfs") ? [] : [Bun.main];
+  const child = spawn(process.execPath, [...entry, ...process.argv.slice(2), "--detached-child"], {
+    detached: true,
+    stdio: ["ignore", "pipe", log],
+  });
+  closeSync(log);
+  const checklist = new Checklist();
+  let buffered = "";
+  const outcome = await new Promise<DetachedMessage | undefined>((done) => {
+    child.stdout!.on("data", (chunk: Buffer) => {
+      const lines = (buffered + chunk).split("\n");
+      buffered = lines.pop()!;
+      for (const line of lines) {
+        const message = JSON.parse(line) as DetachedMessage;
+        if (message.type === "step") checklist.step(message.step);
+        else done(message);
+      }
+    });
+    child.on("exit", () => done(undefined));
+  });
+  checklist.close();
+  child.unref();
+  child.stdout!.destroy();
+  if (outcome?.type === "ready") {
+    process.stdout.write(hint(outcome.kubeconfig));
+    return 0;
+  }
+  if (outcome?.type === "failed" && outcome.usage) throw new UsageError(outcome.message);
+  throw new Error(`${outcome?.type === "failed" ? outcome.message : "kubun ended while it started"} (log: ${logFile})`);
+}
+
+/** Resolves with the first signal that asks this process to end. */
+function ended(): Promise<NodeJS.Signals> {
+  return new Promise((done) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => done(signal));
+  });
+}
+
+async function foreground(options: UpOptions, given: ReadonlySet<string>, progress: Progress): Promise<number> {
+  const stop = ended();
+  const { startCluster } = await import("./cluster/cluster.ts");
+  const running = await startCluster(options, given, progress);
+  if (progress instanceof DetachedProgress) {
+    progress.send({ type: "ready", server: running.server, kubeconfig: options.kubeconfig });
+  } else {
+    (progress as Checklist).close();
+    process.stdout.write(`${hint(options.kubeconfig)}\nCtrl-C stops the cluster and its containers.\n`);
+  }
+  const signal = await stop;
+  await running.stop();
+  // Ctrl-C is a person who is done; SIGTERM may be an upgrade, and containers outlive that.
+  if (signal === "SIGINT" && !(progress instanceof DetachedProgress)) {
+    process.stdout.write("\nstopping ...\n");
+    const { takeDown } = await import("./cluster/take-down.ts");
+    await takeDown(new DataDir(options.dataDir));
+  }
+  return 0;
+}
+
+export default command({
+  name: "up",
+  summary: "Starts a cluster on this machine",
+  flags,
+  async run(values, _args, given) {
+    setVerbosity(values.v);
+    const options = checked(values);
+    const dir = new DataDir(options.dataDir);
+    if (values["detached-child"]) {
+      const progress = new DetachedProgress();
+      try {
+        return await foreground(options, given, progress);
+      } catch (e) {
+        progress.send({ type: "failed", message: e instanceof Error ? e.message : String(e), usage: e instanceof UsageError });
+        throw e;
+      }
+    }
+    const stored = dir.read();
+    if (isRunning(stored)) {
+      if (given.has("port") && options.port !== 0 && new URL(stored.server).port !== String(options.port)) {
+        throw new UsageError(`--port ${options.port}: the cluster in ${dir.path} already runs at ${stored.server}; 'kubun down' stops it`);
+      }
+      dir.open(options, given as ReadonlySet<string>);
+      process.stdout.write(`already running at ${stored.server} (process ${stored.pid})\n${hint(stored.kubeconfig)}`);
+      return 0;
+    }
+    // Made here so that a bad data dir is told at once, before anything is started.
+    dir.open(options, given as ReadonlySet<string>);
+    if (values.detach) return detach(options);
+    const logFile = dir.file("log/kubun.log");
+    mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
+    const log = openSync(logFile, "a", 0o600);
+    setLogWriter((line) => {
+      writeSync(log, line);
+      if (values.v > 0) process.stderr.write(line);
+    });
+    return foreground(options, given as ReadonlySet<string>, new Checklist());
+  },
+});
