@@ -43,6 +43,10 @@ export interface CallOptions {
   timeout?: number;
   /** Metadata sent before the first message. */
   headers?: Record<string, string>;
+  /** Wait while the server is away, rather than fail with Unavailable. */
+  waitForReady?: boolean;
+  /** Takes the metadata that comes before the first answer. */
+  onHeaders?: (headers: Headers) => void;
 }
 
 export type UnaryCall<M extends DescMethod> = (

@@ -1,0 +1,238 @@
+// A call on the server's side, whatever protocol carries it: messages in,
+// the handler of the method, messages out, one status at the end.
+import { create, type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { logger } from "../platform/log.ts";
+import { MessageQueue } from "./queue.ts";
+import type { BoundMethod } from "./service.ts";
+import { Code, type HandlerContext, RpcError } from "./types.ts";
+
+const log = logger("rpc");
+
+/** How messages become bytes. */
+export interface Codec {
+  decode(desc: DescMessage, bytes: Uint8Array): Message;
+  encode(desc: DescMessage, message: Message): Uint8Array;
+}
+
+export const binaryCodec: Codec = { decode: (desc, bytes) => fromBinary(desc, bytes), encode: (desc, message) => toBinary(desc, message) };
+
+/** Where a call's answer goes. */
+export interface CallSink {
+  /** Returns false when it should not be called again before drained(). */
+  send(message: Uint8Array): boolean;
+  /** The last call. */
+  finish(error: RpcError | undefined): void;
+  /** The handler has used a message that took so many bytes of the wire. */
+  consume(bytes: number): void;
+}
+
+export interface CallPeer {
+  readonly address: string;
+  readonly certificate: Uint8Array | undefined;
+}
+
+type Unary = (request: Message, context: HandlerContext) => unknown;
+type Streaming = (requests: Message | AsyncIterable<Message>, context: HandlerContext) => unknown;
+
+/** Runs one call; also the context that its handler gets. */
+export class Call implements HandlerContext {
+  readonly #bound: BoundMethod;
+  readonly #sink: CallSink;
+  readonly #codec: Codec;
+  readonly #peer: CallPeer;
+  readonly #readHeaders: () => Headers;
+  #requestHeaders: Headers | undefined;
+  #responseHeaders: Headers | undefined;
+  #responseTrailers: Headers | undefined;
+  #abort: AbortController | undefined;
+  #reason: RpcError | undefined;
+  #deadline: Timer | undefined;
+  #request: Message | undefined;
+  #queue: MessageQueue<Message> | undefined;
+  #output: AsyncIterator<unknown> | undefined;
+  #drained: (() => void) | undefined;
+  #finished = false;
+
+  constructor(bound: BoundMethod, sink: CallSink, codec: Codec, peer: CallPeer, readHeaders: () => Headers) {
+    this.#bound = bound;
+    this.#sink = sink;
+    this.#codec = codec;
+    this.#peer = peer;
+    this.#readHeaders = readHeaders;
+  }
+
+  /** Starts the handler of a method that takes a stream; others start with their request. */
+  start(timeout: number | undefined): void {
+    const { method, handle } = this.#bound;
+    if (timeout !== undefined) {
+      const expire = () => this.cancel(new RpcError(Code.DeadlineExceeded, "context deadline exceeded"), true);
+      this.#deadline = setTimeout(expire, Math.min(timeout, 0x7fffffff));
+    }
+    if (!handle) return this.finish(new RpcError(Code.Unimplemented, `method ${method.name} not implemented`));
+    if (method.methodKind !== "client_streaming" && method.methodKind !== "bidi_streaming") return;
+    this.#queue = new MessageQueue(
+      (cost) => this.#sink.consume(cost),
+      () => {},
+    );
+    this.#run(this.#queue);
+  }
+
+  get finished(): boolean {
+    return this.#finished;
+  }
+
+  /** A request has come. */
+  message(bytes: Uint8Array, cost: number): void {
+    if (this.#finished) return;
+    let request: Message;
+    try {
+      request = this.#codec.decode(this.#bound.method.input, bytes);
+    } catch (error) {
+      return this.finish(new RpcError(Code.Internal, `grpc: error unmarshalling request: ${(error as Error).message}`, { cause: error }));
+    }
+    if (this.#queue) return this.#queue.push(request, cost);
+    this.#sink.consume(cost);
+    if (this.#request) return this.finish(new RpcError(Code.Internal, "more than one request for a method that takes one"));
+    this.#request = request;
+  }
+
+  /** No more requests come. */
+  requestsEnd(): void {
+    if (this.#finished) return;
+    if (this.#queue) this.#queue.end();
+    else if (this.#request) this.#run(this.#request);
+    else this.finish(new RpcError(Code.Internal, "no request for a method that takes one"));
+  }
+
+  /** The client wants no answer any more; with `tell` it is told why. */
+  cancel(error: RpcError, tell = false): void {
+    if (this.#finished) return;
+    this.#reason = error;
+    if (tell) this.#sink.finish(error);
+    this.#close(error);
+  }
+
+  /** The sink takes messages again. */
+  drained(): void {
+    const resume = this.#drained;
+    this.#drained = undefined;
+    resume?.();
+  }
+
+  finish(error: RpcError | undefined): void {
+    if (this.#finished) return;
+    this.#sink.finish(error);
+    this.#close(error);
+  }
+
+  #close(error: RpcError | undefined): void {
+    this.#finished = true;
+    clearTimeout(this.#deadline);
+    this.#queue?.end(error ?? new RpcError(Code.Canceled, "the call has ended"));
+    this.drained();
+    if (error) this.#abort?.abort(error);
+    const output = this.#output;
+    this.#output = undefined;
+    // A generator that waits inside its body ends when it comes back, not now.
+    if (error) output?.return?.().catch((cause) => log.error("A handler failed after its call had ended", cause, this.#where()));
+  }
+
+  #where() {
+    return { method: `${this.#bound.method.parent.typeName}/${this.#bound.method.name}`, peer: this.#peer.address };
+  }
+
+  #run(input: Message | AsyncIterable<Message>): void {
+    const { method } = this.#bound;
+    try {
+      const result = (this.#bound.handle as Unary | Streaming)(input as Message, this);
+      if (method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming") {
+        this.#stream(result as AsyncIterable<unknown>).catch((error) => this.#failed(error));
+      } else if (result instanceof Promise) {
+        result.then(
+          (answer) => this.#answer(answer),
+          (error) => this.#failed(error),
+        );
+      } else this.#answer(result);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  #answer(answer: unknown): void {
+    if (this.#finished) return;
+    try {
+      this.#sink.send(this.#encode(answer));
+    } catch (error) {
+      return this.#failed(error);
+    }
+    this.finish(undefined);
+  }
+
+  #encode(answer: unknown): Uint8Array {
+    const desc = this.#bound.method.output;
+    return this.#codec.encode(desc, create(desc, answer as Message));
+  }
+
+  async #stream(answers: AsyncIterable<unknown>): Promise<void> {
+    const output = answers[Symbol.asyncIterator]();
+    this.#output = output;
+    while (!this.#finished) {
+      const { value, done } = await output.next();
+      if (this.#finished) return;
+      if (done) return this.finish(undefined);
+      if (this.#sink.send(this.#encode(value))) continue;
+      await new Promise<void>((resolve) => {
+        this.#drained = resolve;
+      });
+    }
+  }
+
+  #failed(error: unknown): void {
+    if (error instanceof RpcError) return this.finish(error);
+    if (this.#finished) return;
+    log.error("A handler failed", error, this.#where());
+    this.finish(new RpcError(Code.Unknown, error instanceof Error ? error.message : String(error), { cause: error }));
+  }
+
+  // HandlerContext
+
+  get signal(): AbortSignal {
+    if (!this.#abort) {
+      this.#abort = new AbortController();
+      if (this.#reason) this.#abort.abort(this.#reason);
+    }
+    return this.#abort.signal;
+  }
+
+  get requestHeaders(): Headers {
+    this.#requestHeaders ??= this.#readHeaders();
+    return this.#requestHeaders;
+  }
+
+  get responseHeaders(): Headers {
+    this.#responseHeaders ??= new Headers();
+    return this.#responseHeaders;
+  }
+
+  get responseTrailers(): Headers {
+    this.#responseTrailers ??= new Headers();
+    return this.#responseTrailers;
+  }
+
+  get peerCertificate(): Uint8Array | undefined {
+    return this.#peer.certificate;
+  }
+
+  get peer(): string {
+    return this.#peer.address;
+  }
+
+  /** What the handler has set, if anything. */
+  get headersSet(): Headers | undefined {
+    return this.#responseHeaders;
+  }
+
+  get trailersSet(): Headers | undefined {
+    return this.#responseTrailers;
+  }
+}

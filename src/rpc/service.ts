@@ -1,0 +1,33 @@
+import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "./types.ts";
+
+/** A service and what answers it, for createRpcServer. */
+export interface Service {
+  readonly desc: DescService;
+  readonly impl: Record<string, unknown>;
+}
+
+/** Pairs a service of proto/ with its implementation, whose types follow from it. */
+export function service<S extends DescService>(desc: S, impl: ServiceImpl<S>): Service {
+  return { desc, impl: impl as Record<string, unknown> };
+}
+
+/** "/package.Service/Method", as it stands in :path. */
+export const methodPath = (method: DescMethod): string => `/${method.parent.typeName}/${method.name}`;
+
+export interface BoundMethod {
+  readonly method: DescMethod;
+  /** Undefined where the implementation leaves it out. */
+  readonly handle: unknown;
+}
+
+export function bindMethods(services: readonly Service[]): Map<string, BoundMethod> {
+  const methods = new Map<string, BoundMethod>();
+  for (const { desc, impl } of services) {
+    for (const method of desc.methods) {
+      const handle = impl[method.localName];
+      methods.set(methodPath(method), { method, handle: typeof handle === "function" ? handle.bind(impl) : undefined });
+    }
+  }
+  return methods;
+}
