@@ -1,10 +1,10 @@
 // ApiTransport over the REST API: JSON over HTTP/2 where the server speaks it
 // (requests and watches share one connection), else HTTP/1.1 with keep-alive.
 import { readFile } from "node:fs/promises";
+import { deepFreeze } from "../api/equal.ts";
 import { apiVersion, type KubeList, type KubeObject } from "../api/object.ts";
 import { type Status, StatusError } from "../api/status.ts";
 import { realClock, wait } from "./clock.ts";
-import { deepFreeze } from "./freeze.ts";
 import { pathOf, queryOf } from "./path.ts";
 import type { ApiTransport, DeleteOptions, ListOptions, PatchType, Target, WatchEvent, WatchOptions, WriteOptions } from "./transport.ts";
 import { JsonLines } from "./watch-lines.ts";
