@@ -16,8 +16,11 @@ export interface Flag<T> {
   readonly parse: (text: string) => T;
   readonly boolean?: boolean;
   /** May be given more than once; `parse` gets each, `merge` adds them up. */
-  readonly merge?: (before: T, next: T) => T;
+  // A method, because TypeScript then lets tables hold flags of any type.
+  merge?(before: T, next: T): T;
   readonly hidden?: boolean;
+  /** The flag may stand alone: then it means `text`, unless a word that fits `value` follows. */
+  readonly alone?: { text: string; value: RegExp };
 }
 
 export type FlagTable = Record<string, Flag<unknown>>;
@@ -104,7 +107,11 @@ export const duration = (fallback: number, help: string): Flag<number> => ({
 });
 
 /** `--v` and `-v`: how much is logged, as in every Kubernetes component. */
-export const verbosity: Flag<number> = { ...integer("N", 0, "log verbosity, from 0 to 10", [0, 10]), short: "v" };
+export const verbosity: Flag<number> = {
+  ...integer("N", 0, "log verbosity, from 0 to 10", [0, 10]),
+  short: "v",
+  alone: { text: "1", value: /^\d+$/ },
+};
 
 export interface Command<F extends FlagTable> {
   readonly name: string;
@@ -159,7 +166,9 @@ export function parseFlags(c: { name: string; flags: FlagTable; maxArguments?: n
       );
     let value = eq < 0 ? undefined : arg.slice(eq + 1);
     if (value === undefined) {
+      const next = argv[i + 1];
       if (flag.boolean) value = "true";
+      else if (flag.alone && !(next !== undefined && flag.alone.value.test(next))) value = flag.alone.text;
       else if (i + 1 < argv.length) value = argv[++i]!;
       else throw new UsageError(`flag needs an argument: ${arg}`);
     }

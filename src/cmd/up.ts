@@ -35,7 +35,7 @@ const flags = {
   port: integer("N", 6443, "port of the apiserver; 0 picks a free one", [0, 65535]),
   nodes: integer("N", 1, "number of nodes; those after the first each get a network namespace", [1, 100]),
   "pod-cidr": network("10.244.0.0/16", "network of pods; each node gets a /24 of it"),
-  "service-cidr": network("10.96.0.0/16", "network of service addresses"),
+  "service-cidr": network("10.96.0.0/12", "network of service addresses"),
   "cluster-domain": domain,
   runtime: choice(["auto", "containerd", "embedded"], "auto", "container runtime; auto takes a running containerd, else the embedded one"),
   "container-runtime-endpoint": text("SOCKET", "", "unix socket of a CRI runtime to use instead"),
