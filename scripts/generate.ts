@@ -138,7 +138,7 @@ function typesFile(file: DescFile): string {
       if (fieldOptions(f).inline) continue;
       const name = jsonName(f);
       const must = fieldOptions(f).required || (isKind && (name === "metadata" || name === "spec"));
-      body += `  ${/^[A-Za-z_$]\w*$/.test(name) ? name : JSON.stringify(name)}${must ? "" : "?"}: ${fieldType(f)};\n`;
+      body += `  ${/^[A-Za-z_$]\w*$/.test(name) ? name : JSON.stringify(name)}${must ? "" : "?"}: ${fieldType(f)}${fieldOptions(f).nullable ? " | null" : ""};\n`;
     }
     body += "}\n\n";
   }
@@ -179,6 +179,7 @@ function fieldRow(f: DescField) {
     required: o.required,
     omitEmpty: o.omitEmpty,
     omitZero: o.omitZero,
+    nullable: o.nullable,
     default: o.default ? JSON.parse(o.default) : undefined,
     values: o.values,
     patchStrategy: o.patchStrategy ? o.patchStrategy.split(",") : undefined,

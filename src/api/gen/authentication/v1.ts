@@ -39,7 +39,7 @@ export interface TokenRequest {
 }
 
 export interface TokenRequestSpec {
-  audiences: string[];
+  audiences: string[] | null;
   expirationSeconds?: number;
   boundObjectRef?: BoundObjectReference;
 }

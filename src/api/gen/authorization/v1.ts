@@ -88,8 +88,8 @@ export interface SelfSubjectRulesReviewSpec {
 }
 
 export interface SubjectRulesReviewStatus {
-  resourceRules: ResourceRule[];
-  nonResourceRules: NonResourceRule[];
+  resourceRules: ResourceRule[] | null;
+  nonResourceRules: NonResourceRule[] | null;
   incomplete: boolean;
   evaluationError?: string;
 }

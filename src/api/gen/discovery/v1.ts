@@ -7,8 +7,8 @@ export interface EndpointSlice {
   kind?: string;
   metadata: metaV1.ObjectMeta;
   addressType: string;
-  endpoints: Endpoint[];
-  ports?: EndpointPort[];
+  endpoints: Endpoint[] | null;
+  ports?: EndpointPort[] | null;
 }
 
 export interface Endpoint {

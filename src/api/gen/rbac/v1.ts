@@ -26,7 +26,7 @@ export interface Role {
   apiVersion?: string;
   kind?: string;
   metadata: metaV1.ObjectMeta;
-  rules?: PolicyRule[];
+  rules?: PolicyRule[] | null;
 }
 
 export interface RoleBinding {
@@ -55,7 +55,7 @@ export interface ClusterRole {
   apiVersion?: string;
   kind?: string;
   metadata: metaV1.ObjectMeta;
-  rules?: PolicyRule[];
+  rules?: PolicyRule[] | null;
   aggregationRule?: AggregationRule;
 }
 
