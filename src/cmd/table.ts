@@ -12,4 +12,9 @@ export const commands: readonly Row[] = [
   { name: "up", summary: "Starts a cluster on this machine", load: async () => (await import("./up.ts")).default },
   { name: "down", summary: "Stops a cluster and undoes what it did to the machine", load: async () => (await import("./down.ts")).default },
   { name: "status", summary: "Tells what of a cluster runs and how it is", load: async () => (await import("./status.ts")).default },
+  {
+    name: "scheduler",
+    summary: "Runs kube-scheduler, which gives pods their nodes",
+    load: async () => (await import("./scheduler.ts")).default,
+  },
 ];
