@@ -1,0 +1,73 @@
+// What is wrong with a request whatever the store holds: checked before it is
+// proposed, in the order in which etcd checks.
+import { Refused } from "./errors.ts";
+import { inSpan, keyText, type Span, spanOf } from "./key.ts";
+import type { DeleteRequest, Op, PutRequest, RangeRequest, TxnRequest } from "./types.ts";
+
+/** Operations that a transaction may have at most, per branch (etcd's --max-txn-ops). */
+export const MAX_TXN_OPS = 128;
+
+export function checkRange(r: RangeRequest): void {
+  if (r.key.length === 0) throw new Refused("empty-key");
+}
+
+export function checkPut(r: PutRequest): void {
+  if (r.key.length === 0) throw new Refused("empty-key");
+  if (r.ignoreValue && r.value.length > 0) throw new Refused("value-provided");
+  if (r.ignoreLease && r.lease) throw new Refused("lease-provided");
+}
+
+export function checkDelete(r: DeleteRequest): void {
+  if (r.key.length === 0) throw new Refused("empty-key");
+}
+
+/** @param maxOps most comparisons, and most operations in a branch */
+export function checkTxn(txn: TxnRequest, maxOps = MAX_TXN_OPS): void {
+  checkShape(txn, maxOps);
+  checkBranch(txn.success);
+  checkBranch(txn.failure);
+}
+
+function checkShape(txn: TxnRequest, maxOps: number): void {
+  if (Math.max(txn.compare.length, txn.success.length, txn.failure.length) > maxOps) throw new Refused("too-many-ops");
+  for (const c of txn.compare) if (c.key.length === 0) throw new Refused("empty-key");
+  for (const branch of [txn.success, txn.failure]) {
+    for (const op of branch) {
+      if (op.type === "range") checkRange(op);
+      else if (op.type === "put") checkPut(op);
+      else if (op.type === "delete") checkDelete(op);
+      else checkShape(op, maxOps - branch.length);
+    }
+  }
+}
+
+interface Touched {
+  puts: Set<string>;
+  deletes: Span[];
+}
+
+/** No key may be put twice by operations that run together, or put and deleted. */
+function checkBranch(ops: readonly Op[]): Touched {
+  const deletes: Span[] = ops.flatMap((op) => (op.type === "delete" ? [spanOf(op.key, op.end)] : []));
+  const puts = new Set<string>();
+  for (const op of ops) {
+    if (op.type !== "txn") continue;
+    // Only one of the two branches runs, so they don't collide with each other.
+    const branches = [checkBranch(op.success), checkBranch(op.failure)];
+    for (const b of branches) {
+      for (const key of b.puts) if (puts.has(key) || deletes.some((d) => inSpan(key, d))) throw new Refused("duplicate-key");
+      for (const key of puts) if (b.deletes.some((d) => inSpan(key, d))) throw new Refused("duplicate-key");
+    }
+    for (const b of branches) {
+      for (const key of b.puts) puts.add(key);
+      deletes.push(...b.deletes);
+    }
+  }
+  for (const op of ops) {
+    if (op.type !== "put") continue;
+    const key = keyText(op.key);
+    if (puts.has(key) || deletes.some((d) => inSpan(key, d))) throw new Refused("duplicate-key");
+    puts.add(key);
+  }
+  return { puts, deletes };
+}

@@ -1,0 +1,210 @@
+// The multi-version store: keys, their versions, and the log of events. A pure
+// core: what it does follows from the calls alone.
+import type { KeyValue } from "../../client/etcd.ts";
+import { Refused } from "./errors.ts";
+import { inSpan, keyText, type Span, spanOf } from "./key.ts";
+import { type KeyRecord, Keyspace } from "./keyspace.ts";
+import { EventLog } from "./log.ts";
+import { rangeOver } from "./range.ts";
+import { type Event, NO_LEASE, type RangeAnswer, type RangeRequest, tombstone, Version } from "./types.ts";
+
+/** Told of every change of which lease a key hangs on. */
+export type LeaseChange = (key: string, before: bigint, after: bigint) => void;
+
+/** What a version costs besides its bytes, for the quota. */
+const OVERHEAD = 64;
+const cost = (v: Version) => v.key.length + v.value.length + OVERHEAD;
+
+export class Mvcc {
+  readonly keys = new Keyspace();
+  log = new EventLog(2);
+  #revision = 1;
+  #compacted = 0;
+  #size = 0;
+  /** Revisions up to which superseded versions are gone; trails #compacted. */
+  #pruned = 0;
+  readonly #leaseChanged: LeaseChange;
+  /** Events of the revision being written. */
+  #open: Event[] | undefined;
+
+  constructor(leaseChanged: LeaseChange = () => {}) {
+    this.#leaseChanged = leaseChanged;
+  }
+
+  /** The newest revision. An empty store is at 1. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** The newest revision, with the one being written if that changed something. */
+  get pendingRevision(): number {
+    return this.#revision + (this.#open?.length ? 1 : 0);
+  }
+
+  /** The revision last compacted at, or 0: older ones can't be read any more. */
+  get compactRevision(): number {
+    return this.#compacted;
+  }
+
+  /** Bytes of all versions, an estimate of what they cost included. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** @throws Refused "compacted" or "future-revision" */
+  range(request: RangeRequest): RangeAnswer {
+    this.checkRevision(request.revision);
+    return rangeOver(this.keys, request, this.pendingRevision);
+  }
+
+  /** @throws Refused "compacted" or "future-revision" */
+  checkRevision(revision: number | undefined): void {
+    if (revision === undefined || revision <= 0) return;
+    if (revision > this.#revision) throw new Refused("future-revision");
+    if (revision < this.#compacted) throw new Refused("compacted");
+  }
+
+  get(key: Uint8Array): KeyValue | undefined {
+    const latest = this.keys.find(keyText(key))?.latest;
+    return latest && latest.version !== 0 ? latest : undefined;
+  }
+
+  /** Runs writes as one revision. A run that writes nothing makes none. */
+  write<T>(run: () => T): T {
+    this.#open = [];
+    try {
+      return run();
+    } finally {
+      const events = this.#open;
+      this.#open = undefined;
+      if (events.length > 0) {
+        this.#revision++;
+        this.log.push(events);
+      }
+    }
+  }
+
+  /** Inside write(). Returns what was there before. */
+  put(key: Uint8Array, value: Uint8Array, lease: bigint): Version | undefined {
+    const text = keyText(key);
+    const record = this.keys.find(text);
+    const before = record && record.latest.version !== 0 ? record.latest : undefined;
+    const revision = this.#revision + 1;
+    const version = new Version(
+      record ? record.latest.key : key,
+      value,
+      before ? before.createRevision : revision,
+      revision,
+      before ? before.version + 1 : 1,
+      lease,
+      this.#open!.length,
+    );
+    this.#change(text, version, before);
+    return before;
+  }
+
+  /** Inside write(). Returns what was there, in order of the keys. */
+  delete(key: Uint8Array, end?: Uint8Array): Version[] {
+    const span = spanOf(key, end);
+    const found: Version[] = [];
+    const collect = (record: KeyRecord) => {
+      if (record.latest.version !== 0) found.push(record.latest);
+    };
+    if (span.single) {
+      const record = this.keys.find(span.start);
+      if (record) collect(record);
+    } else this.keys.scan(span, collect);
+    for (const before of found) this.#change(keyText(before.key), tombstone(before.key, this.#revision + 1, this.#open!.length), before);
+    return found;
+  }
+
+  /**
+   * Makes revisions before this one unreadable. What they held is freed by prune().
+   *
+   * @throws Refused "compacted" or "future-revision"
+   */
+  compact(revision: number): void {
+    if (revision <= this.#compacted) throw new Refused("compacted");
+    if (revision > this.#revision) throw new Refused("future-revision");
+    this.#compacted = revision;
+  }
+
+  /** Frees what compaction left, up to so many revisions of it; true when all is done. */
+  prune(revisions = Number.POSITIVE_INFINITY): boolean {
+    const from = Math.max(this.#pruned + 1, this.log.first);
+    const to = Math.min(this.#compacted, from + revisions - 1);
+    for (let r = from; r <= to; r++) this.log.visit(r, (event) => this.#pruneKey(keyText(event.kv.key)));
+    if (to >= from) this.#pruned = to;
+    // The compacted revision itself can still be watched from.
+    this.log.trim(this.#pruned);
+    return to === this.#compacted;
+  }
+
+  /** Events of revisions from `from` to `to`, of the keys in a span. */
+  events(from: number, to: number, span: Span, visit: (event: Event) => void): void {
+    for (let r = from; r <= to; r++) {
+      this.log.visit(r, (event) => {
+        if (inSpan(keyText(event.kv.key), span)) visit(event);
+      });
+    }
+  }
+
+  /**
+   * Starts from a snapshot: the pairs as of a compacted revision (0 for none), in order of
+   * their keys, and what that revision changed. replay() adds the revisions after it.
+   */
+  restore(compacted: number, pairs: Iterable<Version>, changedThen: readonly Version[]): void {
+    this.#compacted = this.#pruned = compacted;
+    this.#revision = Math.max(1, compacted);
+    this.log = new EventLog(Math.max(2, compacted));
+    if (compacted >= 2) this.log.push(changedThen.map((v) => ({ type: v.version === 0 ? "delete" : "put", kv: v })));
+    for (const v of pairs) {
+      const text = keyText(v.key);
+      this.keys.append(text, v);
+      this.#size += cost(v);
+      if (v.lease !== NO_LEASE) this.#leaseChanged(text, NO_LEASE, v.lease);
+    }
+  }
+
+  /** Adds the changes of the next revision as a snapshot kept them. */
+  replay(versions: readonly Version[]): void {
+    this.write(() => {
+      for (const v of versions) {
+        const text = keyText(v.key);
+        const record = this.keys.find(text);
+        this.#change(text, v, record && record.latest.version !== 0 ? record.latest : undefined);
+      }
+    });
+  }
+
+  #change(text: string, version: Version, before: Version | undefined): void {
+    this.keys.set(text, version);
+    this.#size += cost(version);
+    const lease = before?.lease ?? NO_LEASE;
+    if (lease !== version.lease) this.#leaseChanged(text, lease, version.lease);
+    this.#open!.push({ type: version.version === 0 ? "delete" : "put", kv: version, prevKv: before });
+  }
+
+  #pruneKey(key: string): void {
+    const record = this.keys.find(key);
+    if (!record) return;
+    const latest = record.latest;
+    const older = record.older;
+    if (latest.modRevision <= this.#compacted) {
+      for (const v of older ?? []) this.#size -= cost(v);
+      record.older = undefined;
+      if (latest.version === 0) {
+        this.#size -= cost(latest);
+        this.keys.remove(key);
+      }
+      return;
+    }
+    if (!older) return;
+    let keep = older.length - 1;
+    while (keep >= 0 && older[keep]!.modRevision > this.#compacted) keep--;
+    if (keep >= 0 && older[keep]!.version === 0) keep++;
+    if (keep <= 0) return;
+    for (let i = 0; i < keep; i++) this.#size -= cost(older[i]!);
+    record.older = keep === older.length ? undefined : older.slice(keep);
+  }
+}

@@ -1,0 +1,158 @@
+// What a snapshot says: the pairs as of the compacted revision, and every
+// change since, so that a restored store can still be read and watched from
+// the past.
+import type { Alarm } from "../command.ts";
+import type { KeyRecord } from "../mvcc/keyspace.ts";
+import { Version } from "../mvcc/types.ts";
+import type { StateMachine } from "../state.ts";
+import type { SnapshotId } from "./file.ts";
+
+/** Versions a chunk holds at most, and bytes after which it is closed. */
+const CHUNK_VERSIONS = 512;
+const CHUNK_BYTES = 1024 * 1024;
+/** Versions are written flat: key, value, create, mod, version, lease, sub. */
+const FIELDS = 7;
+
+interface Head {
+  head: {
+    compactRevision: number;
+    revision: number;
+    leases: [id: bigint | number, ttl: number][];
+    alarms: { memberId: bigint | number; kind: Alarm["kind"] }[];
+  };
+}
+
+type Chunk = Head | { pairs: unknown[] } | { changes: unknown[] };
+
+/**
+ * The chunks of a snapshot of the state as it is now. They may be taken over
+ * time, while more is applied, as long as nothing is pruned in between.
+ */
+export function snapshotOf(state: StateMachine): { id: SnapshotId; chunks: Iterable<Chunk> } {
+  const { mvcc, lessor } = state;
+  const head: Head = {
+    head: {
+      compactRevision: mvcc.compactRevision,
+      revision: mvcc.revision,
+      leases: [...lessor.all()].map((l) => [l.id, l.ttl]),
+      alarms: state.alarms.map((a) => ({ ...a })),
+    },
+  };
+  return { id: { index: state.index, term: state.term }, chunks: chunksOf(state, head) };
+}
+
+function* chunksOf(state: StateMachine, head: Head): Generator<Chunk> {
+  yield head;
+  const { compactRevision, revision } = head.head;
+  for (let start: string | undefined = ""; start !== undefined && compactRevision > 0; ) {
+    const pairs: unknown[] = [];
+    let bytes = 0;
+    let next: string | undefined;
+    let seen = 0;
+    state.mvcc.keys.scan({ start, end: undefined }, (record: KeyRecord, key) => {
+      if (bytes >= CHUNK_BYTES || seen++ >= CHUNK_VERSIONS) {
+        next = key;
+        return false;
+      }
+      const v = record.at(compactRevision);
+      if (v) bytes += flatten(v, pairs);
+      return true;
+    });
+    start = next;
+    if (pairs.length > 0) yield { pairs };
+  }
+  let changes: unknown[] = [];
+  let bytes = 0;
+  for (let r = Math.max(state.mvcc.log.first, compactRevision); r <= revision; r++) {
+    state.mvcc.log.visit(r, ({ kv }) => {
+      bytes += flatten(kv, changes);
+    });
+    if (bytes < CHUNK_BYTES && changes.length < CHUNK_VERSIONS * FIELDS && r < revision) continue;
+    yield { changes };
+    changes = [];
+    bytes = 0;
+  }
+}
+
+/** Collects the chunks of a snapshot and sets up a state machine from them. */
+export class SnapshotLoader {
+  readonly #state: StateMachine;
+  readonly #id: SnapshotId;
+  #head: Head["head"] | undefined;
+  readonly #pairs: Version[] = [];
+  /** Changes of a revision that the next chunk may continue. */
+  #revision: Version[] = [];
+  #restored = false;
+
+  constructor(state: StateMachine, id: SnapshotId) {
+    this.#state = state;
+    this.#id = id;
+  }
+
+  /** @param now milliseconds, to date the leases */
+  add(chunk: unknown, now: number): void {
+    const c = chunk as Partial<Head & { pairs: unknown[]; changes: unknown[] }>;
+    if (c.head) {
+      this.#head = c.head;
+      for (const [id, ttl] of c.head.leases) this.#state.lessor.grant(BigInt(id), ttl, now);
+      this.#state.restoreAlarms(c.head.alarms.map((a) => ({ memberId: BigInt.asUintN(64, BigInt(a.memberId)), kind: a.kind })));
+    } else if (c.pairs) for (let i = 0; i < c.pairs.length; i += FIELDS) this.#pairs.push(unflatten(c.pairs, i));
+    else if (c.changes) for (let i = 0; i < c.changes.length; i += FIELDS) this.#change(unflatten(c.changes, i));
+    else throw new Error("a snapshot has a chunk of a kind that this version doesn't know");
+  }
+
+  finish(): void {
+    if (!this.#head) throw new Error("a snapshot has no head");
+    this.#flush();
+    this.#restore([]);
+    this.#state.index = this.#id.index;
+    this.#state.term = this.#id.term;
+    const { revision } = this.#state.mvcc;
+    if (revision !== this.#head.revision) throw new Error(`a snapshot ends at revision ${revision}, not ${this.#head.revision} as it says`);
+  }
+
+  #change(v: Version): void {
+    const open = this.#revision[0];
+    if (open && open.modRevision !== v.modRevision) this.#flush();
+    this.#revision.push(v);
+  }
+
+  #flush(): void {
+    const changes = this.#revision;
+    this.#revision = [];
+    if (changes.length === 0) return;
+    if (changes[0]!.modRevision === this.#head?.compactRevision) this.#restore(changes);
+    else {
+      this.#restore([]);
+      this.#state.mvcc.replay(changes);
+    }
+  }
+
+  #restore(changedThen: readonly Version[]): void {
+    if (this.#restored) return;
+    this.#restored = true;
+    this.#state.mvcc.restore(this.#head?.compactRevision ?? 0, this.#pairs, changedThen);
+    this.#pairs.length = 0;
+  }
+}
+
+function flatten(v: Version, into: unknown[]): number {
+  into.push(v.key, v.value, v.createRevision, v.modRevision, v.version, v.lease, v.sub);
+  return v.key.length + v.value.length;
+}
+
+function unflatten(from: unknown[], at: number): Version {
+  const [key, value, create, mod, version, lease, sub] = from.slice(at, at + FIELDS) as [
+    Uint8Array,
+    Uint8Array,
+    number,
+    number,
+    number,
+    bigint | number,
+    number,
+  ];
+  // Copies, for a view would keep the whole file in memory.
+  return new Version(copy(key), copy(value), create, mod, version, BigInt(lease), sub);
+}
+
+const copy = (b: Uint8Array) => new Uint8Array(b);

@@ -1,0 +1,121 @@
+// A snapshot's file: "kubunsnp" | version u32 | 4 bytes of zero, and then
+// chunks of { bytes u32 | crc32c u32 | CBOR }. The last chunk says how many
+// there were, so that a file cut short is known.
+import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { basename, join } from "node:path";
+import { crc32c } from "../wal/crc32c.ts";
+import { syncDirectory } from "../wal/files.ts";
+import { CorruptFile } from "../wal/format.ts";
+
+const MAGIC = new TextEncoder().encode("kubunsnp");
+const FORMAT_VERSION = 1;
+const HEADER = 16;
+const CHUNK_HEADER = 8;
+const NAME = /^([0-9a-f]{16})-([0-9a-f]{16})\.snap$/;
+
+/** A snapshot holds everything up to an entry of the log. */
+export interface SnapshotId {
+  index: number;
+  term: number;
+}
+
+/** The newest snapshot of a directory. Also removes what an interrupted write left. */
+export function newestSnapshot(dir: string): (SnapshotId & { path: string }) | undefined {
+  let newest: (SnapshotId & { path: string }) | undefined;
+  for (const name of readdirSync(dir)) {
+    if (name.endsWith(".snap.tmp")) rmSync(join(dir, name), { force: true });
+    const match = NAME.exec(name);
+    if (!match) continue;
+    const found = { term: Number.parseInt(match[1]!, 16), index: Number.parseInt(match[2]!, 16), path: join(dir, name) };
+    if (!newest || found.index > newest.index) newest = found;
+  }
+  return newest;
+}
+
+async function codec() {
+  const { Encoder } = await import("cbor-x");
+  // Plain maps and byte strings: readable by any CBOR decoder.
+  return new Encoder({ useRecords: false, tagUint8Array: false, mapsAsObjects: true, variableMapSize: true });
+}
+
+/**
+ * Writes a snapshot aside and gives it its name once it is durable. Yields to
+ * the event loop between chunks. Older snapshots are removed.
+ */
+export async function writeSnapshot(dir: string, id: SnapshotId, chunks: Iterable<unknown>): Promise<string> {
+  const { encode } = bound(await codec());
+  const path = join(dir, `${hex(id.term)}-${hex(id.index)}.snap`);
+  const temporary = `${path}.tmp`;
+  const fd = openSync(temporary, "w", 0o600);
+  try {
+    const header = new Uint8Array(HEADER);
+    header.set(MAGIC);
+    new DataView(header.buffer).setUint32(8, FORMAT_VERSION, true);
+    writeAll(fd, header);
+    let count = 0;
+    const put = (value: unknown) => {
+      const body = encode(value);
+      const head = new Uint8Array(CHUNK_HEADER);
+      const view = new DataView(head.buffer);
+      view.setUint32(0, body.length, true);
+      view.setUint32(4, crc32c(body), true);
+      writeAll(fd, head);
+      writeAll(fd, body);
+      count++;
+    };
+    for (const chunk of chunks) {
+      put(chunk);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    put({ end: count });
+    fsyncSync(fd);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  } finally {
+    closeSync(fd);
+  }
+  renameSync(temporary, path);
+  syncDirectory(dir);
+  for (const name of readdirSync(dir)) if (NAME.test(name) && name !== basename(path)) rmSync(join(dir, name), { force: true });
+  return path;
+}
+
+/** Reads the chunks of a snapshot. Throws CorruptFile, or an Error if a newer version wrote it. */
+export async function readSnapshot(path: string, visit: (chunk: unknown) => void): Promise<void> {
+  const { decode } = bound(await codec());
+  const bytes = readFileSync(path);
+  if (bytes.length < HEADER || !MAGIC.every((b, i) => bytes[i] === b)) throw new CorruptFile(path, 0, "not a snapshot (wrong magic)");
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const version = view.getUint32(8, true);
+  if (version > FORMAT_VERSION) {
+    throw new Error(`${path}: written by a newer version of kubun (format ${version}, this one reads up to ${FORMAT_VERSION})`);
+  }
+  let count = 0;
+  for (let at = HEADER; ; count++) {
+    if (at + CHUNK_HEADER > bytes.length) throw new CorruptFile(path, at, "the file ends early");
+    const length = view.getUint32(at, true);
+    const start = at + CHUNK_HEADER;
+    if (start + length > bytes.length) throw new CorruptFile(path, at, "a chunk is cut short");
+    if (crc32c(bytes, start, start + length) !== view.getUint32(at + 4, true)) throw new CorruptFile(path, at, "checksum of a chunk");
+    const chunk = decode(bytes.subarray(start, start + length)) as unknown;
+    at = start + length;
+    if (isEnd(chunk)) {
+      if (chunk.end !== count || at !== bytes.length) throw new CorruptFile(path, at, "the end mark is not where it should be");
+      return;
+    }
+    visit(chunk);
+  }
+}
+
+const isEnd = (chunk: unknown): chunk is { end: number } => typeof chunk === "object" && chunk !== null && "end" in chunk;
+
+function bound(e: { encode(value: unknown): Uint8Array; decode(bytes: Uint8Array): unknown }) {
+  return { encode: (value: unknown) => e.encode(value), decode: (bytes: Uint8Array) => e.decode(bytes) };
+}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at);
+}
+
+const hex = (n: number) => n.toString(16).padStart(16, "0");

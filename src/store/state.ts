@@ -1,0 +1,95 @@
+// The state machine that the log drives: every member that applies the same
+// entries holds the same keys, leases and alarms.
+import type { Alarm, AnswerOf, Answers, Command } from "./command.ts";
+import { Lessor } from "./lease/lessor.ts";
+import { Refused } from "./mvcc/errors.ts";
+import { Mvcc } from "./mvcc/mvcc.ts";
+import { applyTxn, hasPut } from "./mvcc/txn.ts";
+import type { TxnAnswer, TxnRequest } from "./mvcc/types.ts";
+
+export class StateMachine {
+  readonly lessor = new Lessor();
+  readonly mvcc = new Mvcc((key, before, after) => this.lessor.attach(key, before, after));
+  #alarms: Alarm[] = [];
+  /** The newest entry applied, and its term. */
+  index = 0;
+  term = 0;
+
+  get alarms(): readonly Alarm[] {
+    return this.#alarms;
+  }
+
+  /** Whether an alarm forbids to store more. */
+  get full(): boolean {
+    return this.#alarms.some((a) => a.kind === "nospace");
+  }
+
+  get corrupt(): boolean {
+    return this.#alarms.some((a) => a.kind === "corrupt");
+  }
+
+  /**
+   * Applies one entry.
+   *
+   * @param now milliseconds, only to date the leases
+   * @throws Refused, on every member alike, and then nothing but `index` changed
+   */
+  apply<C extends Command>(index: number, term: number, command: C, now: number): AnswerOf<C> {
+    this.index = index;
+    this.term = term;
+    return this.#run(command, now) as AnswerOf<C>;
+  }
+
+  /** Answers a transaction that only reads. Throws Refused. */
+  read(txn: TxnRequest): TxnAnswer {
+    return applyTxn({ mvcc: this.mvcc, hasLease: () => false }, txn);
+  }
+
+  #run(command: Command, now: number): Answers[Command["type"]] {
+    const { mvcc } = this;
+    switch (command.type) {
+      case "txn": {
+        if (this.corrupt) throw new Refused("corrupt");
+        // Compacting and deleting is the way out of a full store, putting is not, in either branch.
+        if (this.full && hasPut(command)) throw new Refused("no-space");
+        return applyTxn({ mvcc, hasLease: (id) => this.lessor.has(id) }, command);
+      }
+      case "compact":
+        mvcc.compact(command.revision);
+        return { revision: mvcc.revision };
+      case "leaseGrant": {
+        if (this.full) throw new Refused("no-space");
+        const { id, ttl } = this.lessor.grant(command.id, command.ttl, now);
+        return { revision: mvcc.revision, id, ttl };
+      }
+      case "leaseRevoke":
+        this.#revoke(command.id);
+        return { revision: mvcc.revision };
+      case "alarm":
+        return { revision: mvcc.revision, changed: this.#setAlarm(command.raise, command.alarm) };
+    }
+  }
+
+  /** Brings alarms back from a snapshot. */
+  restoreAlarms(alarms: readonly Alarm[]): void {
+    this.#alarms = [...alarms];
+  }
+
+  #revoke(id: bigint): void {
+    const lease = this.lessor.get(id);
+    if (!lease) throw new Refused("lease-not-found");
+    const keys = [...lease.keys].sort();
+    this.mvcc.write(() => {
+      for (const key of keys) this.mvcc.delete(Buffer.from(key, "latin1"));
+    });
+    this.lessor.remove(id);
+  }
+
+  #setAlarm(raise: boolean, alarm: Alarm): boolean {
+    const others = this.#alarms.filter((a) => a.memberId !== alarm.memberId || a.kind !== alarm.kind);
+    const was = others.length !== this.#alarms.length;
+    if (raise === was) return false;
+    this.#alarms = raise ? [...others, alarm] : others;
+    return true;
+  }
+}

@@ -1,0 +1,299 @@
+// The write-ahead log: a directory of segments, one writer.
+import {
+  closeSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { dataSync, isNoSpace, reserve, syncDirectory } from "./files.ts";
+import {
+  CorruptFile,
+  decodeSegmentHeader,
+  type Entry,
+  encodeFrame,
+  encodeSegmentHeader,
+  frameBytes,
+  type HardState,
+  type Identity,
+  SEGMENT_HEADER,
+} from "./format.ts";
+import { scanSegment } from "./scan.ts";
+
+export interface WalOptions {
+  /** A segment is left for the next at this many bytes. Default 16 MiB. */
+  segmentBytes?: number;
+  /** Makes the identity of a new log. */
+  create(): Identity;
+  /** Entries after this index are handed to `entry`. */
+  after: number;
+  entry(entry: Entry): void;
+}
+
+interface Segment {
+  path: string;
+  number: number;
+  firstIndex: number;
+}
+
+/** Why a write was not taken. Nothing of it will be there after a restart, unless `broken`. */
+export class WalError extends Error {
+  override name = "WalError";
+  /** The disk failed underneath: what it holds is unknown until the log is opened again. */
+  readonly broken: boolean;
+  constructor(message: string, broken: boolean, cause: unknown) {
+    super(message, { cause });
+    this.broken = broken;
+  }
+  /** The disk is full; room may come back. */
+  get noSpace(): boolean {
+    return !this.broken && isNoSpace(this.cause);
+  }
+}
+
+const FIRST_RESERVE = 256 * 1024;
+const MAX_RESERVE = 8 * 1024 * 1024;
+
+export class Wal {
+  readonly identity: Identity;
+  /** Whether the directory was empty before. */
+  readonly created: boolean;
+  /** Bytes that a crash left of an unacknowledged write, now cut off. */
+  readonly cut: { file: string; offset: number } | undefined;
+  #hardState: HardState;
+  readonly #dir: string;
+  readonly #segmentBytes: number;
+  readonly #segments: Segment[];
+  #fd: number;
+  /** Where the next frame goes, and up to where the file has room for it. */
+  #end: number;
+  #reserved: number;
+  #nextFrame: number;
+  #lastIndex: number;
+  #broken: WalError | undefined;
+
+  private constructor(dir: string, options: WalOptions) {
+    this.#dir = dir;
+    this.#segmentBytes = options.segmentBytes ?? 16 * 1024 * 1024;
+    const found = listSegments(dir);
+    this.created = found.length === 0;
+    this.#hardState = { term: 0, vote: 0n, commit: 0 };
+    this.#segments = [];
+    this.#lastIndex = options.after;
+    if (found.length === 0) {
+      this.identity = options.create();
+      this.#fd = -1;
+      this.#end = this.#reserved = 0;
+      this.#nextFrame = 1;
+      this.#openSegment(1);
+      return;
+    }
+    let identity: Identity | undefined;
+    let frame: number | undefined;
+    let end = 0;
+    let torn = false;
+    let lastIndex = 0;
+    for (const [i, { number, path }] of found.entries()) {
+      const bytes = readFileSync(path);
+      const header = decodeSegmentHeader(path, bytes);
+      if (header.segment !== number) throw new CorruptFile(path, 16, `says it is segment ${header.segment}`);
+      const before = found[i - 1];
+      if (before && number !== before.number + 1) throw new Error(`${path}: segment ${before.number + 1} before it is missing`);
+      if (frame !== undefined && header.firstFrame !== frame) {
+        throw new CorruptFile(before!.path, end, `ends before frame ${header.firstFrame}, with which the next segment starts`);
+      }
+      if (i === 0 && header.firstIndex > options.after + 1) {
+        throw new Error(
+          `${dir}: entries ${options.after + 1} to ${header.firstIndex - 1} are missing; the newest snapshot is at ${options.after}`,
+        );
+      }
+      identity ??= { clusterId: header.clusterId, memberId: header.memberId };
+      const scan = scanSegment(path, bytes, header.firstFrame, i === found.length - 1, {
+        entry: (entry) => {
+          lastIndex = entry.index;
+          if (entry.index > options.after) options.entry(entry);
+        },
+        hardState: (state) => {
+          this.#hardState = state;
+        },
+      });
+      this.#segments.push({ path, number, firstIndex: header.firstIndex });
+      frame = scan.nextFrame;
+      end = scan.end;
+      torn = scan.torn;
+    }
+    this.identity = identity!;
+    this.#lastIndex = Math.max(lastIndex, options.after);
+    this.#nextFrame = frame!;
+    const current = this.#segments.at(-1)!;
+    this.#fd = openSync(current.path, "r+");
+    this.#end = this.#reserved = end;
+    // What is left behind the end was never acknowledged, and must not be read as a frame later.
+    ftruncateSync(this.#fd, end);
+    if (torn) {
+      fsyncSync(this.#fd);
+      this.cut = { file: current.path, offset: end };
+    }
+  }
+
+  /**
+   * Opens the log in a directory, or makes one.
+   *
+   * @throws CorruptFile naming file and offset, for all but a torn tail
+   */
+  static open(dir: string, options: WalOptions): Wal {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    for (const name of readdirSync(dir)) if (name.endsWith(".tmp")) rmSync(join(dir, name));
+    return new Wal(dir, options);
+  }
+
+  get hardState(): HardState {
+    return this.#hardState;
+  }
+
+  get lastIndex(): number {
+    return this.#lastIndex;
+  }
+
+  /**
+   * Appends entries as one frame; resolves once they are durable. One call at
+   * a time. Rejects with WalError, and then none of the entries is there.
+   */
+  async append(entries: readonly Entry[], hardState?: HardState): Promise<void> {
+    if (this.#broken) throw this.#broken;
+    let body = hardState ? 64 : 0;
+    for (const e of entries) body += e.data.length + 32;
+    this.#makeRoom(frameBytes(body));
+    const bytes = encodeFrame(this.#nextFrame, entries, hardState);
+    this.#write(bytes, this.#end);
+    try {
+      await dataSync(this.#fd);
+    } catch (error) {
+      this.#broken = new WalError(`fdatasync of ${this.#segments.at(-1)!.path}: ${(error as Error).message}`, true, error);
+      throw this.#broken;
+    }
+    this.#end += bytes.length;
+    this.#reserved = Math.max(this.#reserved, this.#end);
+    this.#nextFrame++;
+    if (hardState) this.#hardState = hardState;
+    const last = entries.at(-1);
+    if (last) this.#lastIndex = last.index;
+  }
+
+  /** Removes the segments that hold nothing but entries up to this index. */
+  release(index: number): void {
+    let removed = false;
+    while (this.#segments.length > 1 && this.#segments[1]!.firstIndex <= index + 1) {
+      rmSync(this.#segments.shift()!.path, { force: true });
+      removed = true;
+    }
+    if (removed) syncDirectory(this.#dir);
+  }
+
+  /** Not while an append is under way. */
+  close(): void {
+    if (this.#fd < 0) return;
+    if (!this.#broken) ftruncateSync(this.#fd, this.#end);
+    closeSync(this.#fd);
+    this.#fd = -1;
+  }
+
+  #write(bytes: Uint8Array, offset: number): void {
+    const path = this.#segments.at(-1)!.path;
+    try {
+      for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at, bytes.length - at, offset + at);
+    } catch (error) {
+      const broken = !isNoSpace(error);
+      const failure = new WalError(`write to ${path}: ${(error as Error).message}`, broken, error);
+      if (broken) this.#broken = failure;
+      else this.#forget(offset);
+      throw failure;
+    }
+  }
+
+  /** Cuts what a failed write left; if even that fails, only opening again can tell what is there. */
+  #forget(offset: number): void {
+    try {
+      ftruncateSync(this.#fd, offset);
+      this.#reserved = offset;
+    } catch (error) {
+      this.#broken = new WalError(`truncate of ${this.#segments.at(-1)!.path}: ${(error as Error).message}`, true, error);
+    }
+  }
+
+  #makeRoom(bytes: number): void {
+    if (this.#end + bytes > this.#segmentBytes && this.#end > 2 * SEGMENT_HEADER + 64) this.#rotate();
+    if (this.#end + bytes <= this.#reserved) return;
+    let want = Math.min(Math.max(this.#end, FIRST_RESERVE), MAX_RESERVE);
+    want = Math.max(bytes, Math.min(want, this.#segmentBytes - this.#end));
+    // Less will do on a disk that is nearly full.
+    while (!reserve(this.#fd, this.#end, want)) {
+      if (want === bytes) throw noSpace(this.#segments.at(-1)!.path);
+      want = Math.max(bytes, want >> 1);
+    }
+    this.#reserved = this.#end + want;
+  }
+
+  #rotate(): void {
+    const before = { fd: this.#fd, end: this.#end, reserved: this.#reserved };
+    this.#openSegment(this.#segments.at(-1)!.number + 1);
+    // After the next one is there, for a segment without a successor may end in zeros.
+    try {
+      ftruncateSync(before.fd, before.end);
+      fsyncSync(before.fd);
+    } finally {
+      closeSync(before.fd);
+    }
+  }
+
+  /** Written aside and renamed, so that a segment is there with its header or not at all. */
+  #openSegment(number: number): void {
+    const firstIndex = this.#lastIndex + 1;
+    const path = join(this.#dir, `${hex(number)}-${hex(firstIndex)}.wal`);
+    const header = encodeSegmentHeader({ segment: number, firstFrame: this.#nextFrame, firstIndex, ...this.identity });
+    const state = encodeFrame(this.#nextFrame, [], this.#hardState);
+    let fd = -1;
+    let reserved = Math.min(FIRST_RESERVE, this.#segmentBytes);
+    try {
+      fd = openSync(`${path}.tmp`, "w+", 0o600);
+      if (!reserve(fd, 0, reserved)) {
+        reserved = 4096;
+        if (!reserve(fd, 0, reserved)) throw noSpace(path);
+      }
+      writeSync(fd, header, 0, header.length, 0);
+      writeSync(fd, state, 0, state.length, header.length);
+      fsyncSync(fd);
+      renameSync(`${path}.tmp`, path);
+      syncDirectory(this.#dir);
+    } catch (error) {
+      if (fd >= 0) closeSync(fd);
+      rmSync(`${path}.tmp`, { force: true });
+      throw error instanceof WalError ? error : new WalError(`new segment ${path}: ${(error as Error).message}`, false, error);
+    }
+    this.#fd = fd;
+    this.#segments.push({ path, number, firstIndex });
+    this.#end = header.length + state.length;
+    this.#reserved = reserved;
+    this.#nextFrame++;
+  }
+}
+
+const hex = (n: number) => n.toString(16).padStart(16, "0");
+
+const noSpace = (path: string) =>
+  new WalError(`write to ${path}: no space left on device`, false, Object.assign(new Error("no space left on device"), { code: "ENOSPC" }));
+
+function listSegments(dir: string): { number: number; path: string }[] {
+  return readdirSync(dir)
+    .flatMap((name) => {
+      const match = /^([0-9a-f]{16})-[0-9a-f]{16}\.wal$/.exec(name);
+      return match ? [{ number: Number.parseInt(match[1]!, 16), path: join(dir, name) }] : [];
+    })
+    .sort((a, b) => a.number - b.number);
+}

@@ -1,0 +1,88 @@
+// Runs the watch hub: publishes what was applied, and brings watchers that are
+// behind up to date in slices.
+import type { Mvcc } from "./mvcc/mvcc.ts";
+import { type Watcher, WatchHub, type WatchSink, type WatchSpec } from "./mvcc/watch.ts";
+
+export interface MemberSink extends WatchSink {
+  /** The store stops. */
+  closed(error: Error): void;
+}
+
+export class Watches {
+  readonly #mvcc: Mvcc;
+  readonly #slice: number;
+  readonly #sinks = new Map<Watcher, MemberSink>();
+  #hub: WatchHub;
+  #stepping = false;
+
+  constructor(mvcc: Mvcc, slice: number) {
+    this.#mvcc = mvcc;
+    this.#slice = slice;
+    this.#hub = new WatchHub(mvcc);
+  }
+
+  get size(): number {
+    return this.#hub.size;
+  }
+
+  /** Begins at what the store holds now. */
+  open(): void {
+    this.#hub = new WatchHub(this.#mvcc);
+  }
+
+  add(spec: WatchSpec, sink: MemberSink): Watcher {
+    const watcher = this.#hub.add(spec, {
+      events: (events, revision) => sink.events(events, revision),
+      compacted: (revision) => {
+        this.#sinks.delete(watcher);
+        sink.compacted(revision);
+      },
+    });
+    this.#sinks.set(watcher, sink);
+    this.#catchUp();
+    return watcher;
+  }
+
+  remove(watcher: Watcher): void {
+    this.#sinks.delete(watcher);
+    this.#hub.remove(watcher);
+  }
+
+  pause(watcher: Watcher): void {
+    this.#hub.pause(watcher);
+  }
+
+  resume(watcher: Watcher): void {
+    this.#hub.resume(watcher);
+    this.#catchUp();
+  }
+
+  isCurrent(watcher: Watcher): boolean {
+    return this.#hub.isCurrent(watcher);
+  }
+
+  publish(): void {
+    this.#hub.publish();
+  }
+
+  /** Ends every watch. */
+  close(error: Error): void {
+    const sinks = [...this.#sinks];
+    this.#sinks.clear();
+    for (const [watcher, sink] of sinks) {
+      this.#hub.remove(watcher);
+      sink.closed(error);
+    }
+  }
+
+  #catchUp(): void {
+    if (this.#stepping || !this.#hub.behind) return;
+    this.#stepping = true;
+    const turn = () => {
+      if (this.#hub.step(this.#slice)) this.#stepping = false;
+      else setImmediate(turn);
+    };
+    // Never before the caller has what add() returns.
+    queueMicrotask(turn);
+  }
+}
