@@ -293,6 +293,17 @@ export class InformerFactory implements AsyncDisposable {
     return made;
   }
 
+  /** Ends the informer of a collection that is no longer there. */
+  async drop(of: GroupVersionResource): Promise<void> {
+    for (const [key, informer] of this.#informers) {
+      const [group, version, name] = JSON.parse(key) as string[];
+      if (group !== of.group || version !== of.version || name !== of.resource) continue;
+      this.#informers.delete(key);
+      this.#troubles.delete(key);
+      await informer.stop();
+    }
+  }
+
   /** Starts all informers at once; their lists run side by side. */
   start(): void {
     this.#started = true;
