@@ -17,4 +17,9 @@ export const commands: readonly Row[] = [
     summary: "Runs kube-scheduler, which gives pods their nodes",
     load: async () => (await import("./scheduler.ts")).default,
   },
+  {
+    name: "controller-manager",
+    summary: "Runs kube-controller-manager: the loops that bring the cluster to what its objects say",
+    load: async () => (await import("./controller-manager.ts")).default,
+  },
 ];

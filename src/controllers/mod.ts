@@ -1,10 +1,8 @@
 // kube-controller-manager: upstream's controllers, by upstream's names, on one
 // set of shared informers.
-import { hostname } from "node:os";
 import { type Clock, realClock } from "../client/clock.ts";
 import { EventRecorder, type EventSink } from "../client/events.ts";
 import { InformerFactory } from "../client/informer.ts";
-import { LeaderElector } from "../client/leaderelection.ts";
 import type { ApiTransport } from "../client/transport.ts";
 import type { QueueMetrics } from "../client/workqueue.ts";
 import type { Component } from "../platform/component.ts";
@@ -16,12 +14,6 @@ export interface ControllerManagerOptions extends Partial<ManagerSettings> {
   transport: ApiTransport;
   /** Which controllers run: "*" for all that are on by default, "name", "-name". Default ["*"]. */
   controllers?: readonly string[];
-  /** Run only while holding the kube-controller-manager Lease. Default false. */
-  leaderElect?: boolean;
-  /** Milliseconds; upstream's defaults 15 s, 10 s and 2 s. */
-  leaderElection?: { leaseDuration?: number; renewDeadline?: number; retryPeriod?: number; namespace?: string; name?: string };
-  /** Called when a lead is lost: the process should end and start again. */
-  onLeadLost?(): void;
   clock?: Clock;
   metrics?: QueueMetrics;
   log?: Logger;
@@ -36,8 +28,7 @@ export class ControllerManager implements Component {
   readonly #recorders = new Map<string, EventRecorder>();
   #informers: InformerFactory | undefined;
   #controllers: Controller[] = [];
-  #state: "stopped" | "waiting to lead" | "syncing" | "running" = "stopped";
-  #election: Promise<void> | undefined;
+  #state: "stopped" | "syncing" | "running" = "stopped";
 
   /** Throws a RangeError on a controller that does not exist. */
   constructor(options: ControllerManagerOptions) {
@@ -47,41 +38,13 @@ export class ControllerManager implements Component {
     this.#clock = options.clock ?? realClock;
   }
 
-  /** Resolves once the controllers work, or stand for election. */
-  async start(): Promise<void> {
-    if (!this.#options.leaderElect) return this.#work();
-    this.#state = "waiting to lead";
-    const { namespace = "kube-system", name = "kube-controller-manager", ...periods } = this.#options.leaderElection ?? {};
-    const elector = new LeaderElector(this.#options.transport, {
-      namespace,
-      name,
-      identity: `${hostname()}_${crypto.randomUUID()}`,
-      ...periods,
-      clock: this.#clock,
-      log: this.#log,
-      onStartedLeading: () => {
-        this.#work().catch((error: unknown) => this.#log.error("Could not start the controllers", error));
-      },
-      onStoppedLeading: () => {
-        void this.#rest();
-        if (!this.#stop.signal.aborted) this.#options.onLeadLost?.();
-      },
-    });
-    this.#election = elector.run(this.#stop.signal);
-  }
-
   notReady(): string | undefined {
-    if (this.#state === "running" || this.#state === "waiting to lead") return this.#informers?.trouble;
-    return this.#state === "syncing" ? (this.#informers?.trouble ?? "waiting for the caches to sync") : this.#state;
+    if (this.#state === "stopped") return "stopped";
+    return this.#informers?.trouble ?? (this.#state === "syncing" ? "waiting for the caches to sync" : undefined);
   }
 
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#election;
-    await this.#rest();
-  }
-
-  async #work(): Promise<void> {
+  /** Resolves once the caches are in sync and the controllers work. */
+  async start(): Promise<void> {
     this.#state = "syncing";
     const { transport, metrics } = this.#options;
     const informers = new InformerFactory(transport, { clock: this.#clock, log: this.#log });
@@ -108,7 +71,8 @@ export class ControllerManager implements Component {
     this.#state = "running";
   }
 
-  async #rest(): Promise<void> {
+  async stop(): Promise<void> {
+    this.#stop.abort();
     const controllers = this.#controllers.splice(0);
     await Promise.all(controllers.map((c) => c.stop()));
     await this.#informers?.stop();
