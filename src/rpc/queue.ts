@@ -17,7 +17,11 @@ export class MessageQueue<T> implements AsyncIterableIterator<T> {
 
   /** @param cost bytes of the wire that it took */
   push(value: T, cost: number): void {
-    if (this.#end) return;
+    if (this.#end) {
+      // Nobody reads it any more: the peer may go on all the same.
+      this.#onTake(cost);
+      return;
+    }
     const waiting = this.#waiting;
     if (!waiting) {
       this.#items.push({ value, cost });
@@ -57,7 +61,7 @@ export class MessageQueue<T> implements AsyncIterableIterator<T> {
 
   return(): Promise<IteratorResult<T>> {
     const open = !this.#end;
-    this.#items.length = 0;
+    for (const { cost } of this.#items.splice(0)) this.#onTake(cost);
     this.end();
     if (open) this.#onReturn();
     return Promise.resolve({ value: undefined, done: true });
