@@ -1,6 +1,5 @@
 // How proposals become the log that every member applies. One member needs no
 // vote: what its disk holds is committed. Raft takes this place for several.
-import { encodeCommand } from "./codec.ts";
 import type { AnswerOf, Command } from "./command.ts";
 import { Refused } from "./mvcc/errors.ts";
 import type { Entry, HardState } from "./wal/format.ts";
@@ -11,8 +10,12 @@ export interface Consensus {
   /** 0n while there is none. */
   readonly leader: bigint;
   readonly committedIndex: number;
-  /** Answers with what applying the command answered; rejects with Refused. */
-  propose<C extends Command>(command: C): Promise<AnswerOf<C>>;
+  /**
+   * Answers with what applying the command answered; rejects with Refused.
+   *
+   * @param data the command encoded
+   */
+  propose<C extends Command>(command: C, data: Uint8Array): Promise<AnswerOf<C>>;
   /** Resolves when this member's state holds every write acknowledged before the call; undefined when it does already. */
   readBarrier(): Promise<void> | undefined;
   /** Takes no more proposals; resolves when those under way are settled. */
@@ -73,11 +76,11 @@ export class SoloConsensus implements Consensus {
     return this.#wal.lastIndex;
   }
 
-  propose<C extends Command>(command: C): Promise<AnswerOf<C>> {
+  propose<C extends Command>(command: C, data: Uint8Array): Promise<AnswerOf<C>> {
     if (this.#stopped) return Promise.reject(new Refused("unavailable"));
     if (this.#waiting.length >= MOST_WAITING) return Promise.reject(new Refused("too-many-requests"));
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ command, data: encodeCommand(command), resolve: resolve as (answer: unknown) => void, reject });
+      this.#waiting.push({ command, data, resolve: resolve as (answer: unknown) => void, reject });
       // What this turn still proposes joins; what comes during the fdatasync shares the next one.
       this.#running ??= Promise.resolve().then(() => this.#run());
     });

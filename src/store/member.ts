@@ -3,7 +3,7 @@
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Logger, logger } from "../platform/log.ts";
-import { decodeCommand } from "./codec.ts";
+import { decodeCommand, encodeCommand } from "./codec.ts";
 import type { Alarm, AnswerOf, Command } from "./command.ts";
 import { type Applier, type Consensus, SoloConsensus } from "./consensus.ts";
 import { LeaseClock } from "./lease/clock.ts";
@@ -26,9 +26,12 @@ export interface MemberOptions {
   snapshotCount?: number;
   /** Bytes of a WAL segment. Default 16 MiB. */
   segmentBytes?: number;
+  /** Most bytes of a request that changes something. Default 1.5 MiB, as etcd's. */
+  maxRequestBytes?: number;
 }
 
 export const DEFAULT_QUOTA = 2 * 1024 * 1024 * 1024;
+export const DEFAULT_MAX_REQUEST = 1.5 * 1024 * 1024;
 /** Revisions that are freed, or read for a watcher that is behind, before other work has its turn. */
 const SLICE = 512;
 /** How long a full disk is left alone before a write tries it again. */
@@ -40,6 +43,7 @@ export class Member implements Applier {
   readonly leases: LeaseClock;
   readonly quota: number;
   readonly #options: MemberOptions;
+  readonly #maxRequestBytes: number;
   readonly #log: Logger = logger("etcd");
   #wal!: Wal;
   #consensus!: Consensus;
@@ -55,6 +59,7 @@ export class Member implements Applier {
   constructor(options: MemberOptions) {
     this.#options = options;
     this.quota = options.quotaBackendBytes || DEFAULT_QUOTA;
+    this.#maxRequestBytes = options.maxRequestBytes ?? DEFAULT_MAX_REQUEST;
     this.watches = new Watches(this.state.mvcc, SLICE);
     this.leases = new LeaseClock(this.state.lessor, (id) => this.propose({ type: "leaseRevoke", id }));
   }
@@ -120,7 +125,9 @@ export class Member implements Applier {
   propose<C extends Command>(command: C): Promise<AnswerOf<C>> {
     const refused = this.#admit(command);
     if (refused) return Promise.reject(refused);
-    return this.#consensus.propose(command);
+    const data = encodeCommand(command);
+    if (data.length > this.#maxRequestBytes) return Promise.reject(new Refused("request-too-large"));
+    return this.#consensus.propose(command, data);
   }
 
   /** Sets or clears an alarm; clearing also tries a full disk again. */
@@ -220,7 +227,7 @@ export class Member implements Applier {
     if (!this.state.full) {
       const alarm: Alarm = { memberId: this.identity.memberId, kind: "nospace" };
       this.#log.warn("The store is as large as its quota allows", { size: this.state.mvcc.size, quota: this.quota });
-      this.#consensus.propose({ type: "alarm", raise: true, alarm }).catch((error) => this.#log.error("Could not raise an alarm", error));
+      this.propose({ type: "alarm", raise: true, alarm }).catch((error) => this.#log.error("Could not raise an alarm", error));
     }
     return new Refused("no-space");
   }

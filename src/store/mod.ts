@@ -1,12 +1,20 @@
 // The store: etcd's data model and API, in this process or behind gRPC.
 import type { StoreClient } from "../client/etcd.ts";
 import type { Component } from "../platform/component.ts";
+import type { RpcListener } from "../rpc/server.ts";
+import type { Address } from "../rpc/types.ts";
+import { type AutoCompaction, startAutoCompaction } from "./autocompact.ts";
 import { DirectClient } from "./direct.ts";
 import { Member, type MemberOptions } from "./member.ts";
+import type { EtcdServerOptions } from "./server/server.ts";
 
-export interface StoreOptions extends MemberOptions {
+export interface StoreOptions extends MemberOptions, Partial<EtcdServerOptions> {
   /** The member's name in member lists. Default "default". */
   name?: string;
+  /** Where to serve the etcd API; nowhere by default. */
+  listen?: readonly Address[];
+  /** Compacts by itself; by default only when asked to. */
+  autoCompaction?: AutoCompaction;
 }
 
 /**
@@ -21,14 +29,40 @@ export interface StoreOptions extends MemberOptions {
 export class Store implements Component {
   readonly name = "etcd";
   readonly member: Member;
+  readonly #options: StoreOptions;
+  #listeners: RpcListener[] = [];
+  #urls: string[] = [];
+  #stopCompaction: (() => void) | undefined;
   #started = false;
 
   constructor(options: StoreOptions) {
+    this.#options = options;
     this.member = new Member(options);
+  }
+
+  /** The first URL that it serves at, if any. */
+  get address(): string | undefined {
+    return this.#urls[0];
+  }
+
+  get urls(): readonly string[] {
+    return this.#urls;
   }
 
   async start(): Promise<void> {
     await this.member.open();
+    const { listen = [], name = "default", autoCompaction } = this.#options;
+    if (listen.length > 0) {
+      try {
+        const { serveEtcd, urlOf } = await import("./server/server.ts");
+        this.#listeners = await serveEtcd(this.member, listen, { ...this.#options, name });
+        this.#urls = this.#listeners.map((l) => urlOf(l.address, this.#options.tls !== undefined));
+      } catch (error) {
+        await this.member.stop();
+        throw error;
+      }
+    }
+    if (autoCompaction) this.#stopCompaction = startAutoCompaction(this.member, autoCompaction);
     this.#started = true;
   }
 
@@ -44,7 +78,9 @@ export class Store implements Component {
     return new DirectClient(this.member);
   }
 
-  stop(): Promise<void> {
-    return this.member.stop();
+  async stop(): Promise<void> {
+    this.#stopCompaction?.();
+    await Promise.all(this.#listeners.splice(0).map((l) => l.close(100)));
+    await this.member.stop();
   }
 }

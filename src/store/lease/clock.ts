@@ -36,9 +36,9 @@ export class LeaseClock {
     return this.#lessor.renew(id, performance.now());
   }
 
-  /** Seconds left, not below 0. */
+  /** Whole seconds left, not below 0. */
   remaining(lease: Lease): number {
-    return Math.max(0, Math.ceil((lease.expiry - performance.now()) / 1000));
+    return Math.max(0, Math.floor((lease.expiry - performance.now()) / 1000));
   }
 
   /** Sets the timer if a lease may expire before it fires. */

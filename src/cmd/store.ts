@@ -1,0 +1,157 @@
+// `kubun store`: a store of its own, with etcd's flags.
+import { readFileSync } from "node:fs";
+import { logger } from "../platform/log.ts";
+import type { Address, TlsServerOptions } from "../rpc/types.ts";
+import { bool, choice, command, duration, type Flag, integer, list, optionalText, text, UsageError, verbosity } from "./flags.ts";
+
+/** etcd's --auto-compaction-retention: a number of hours or a duration, or of revisions. */
+const retention: Flag<string> = {
+  ...text("N", "0", "how much to keep: a duration or hours (periodic), or revisions; 0 turns compaction off"),
+  parse: (s) => {
+    if (/^\d+$/.test(s)) return s;
+    duration(0, "").parse(s);
+    return s;
+  },
+};
+
+const MIB = 1024 * 1024;
+
+const flags = {
+  name: text("NAME", "default", "the member's name"),
+  "data-dir": optionalText("DIR", "where the data is kept (default NAME.etcd)"),
+  "listen-client-urls": list("URLS", [], "where to serve clients: http://, https:// or unix:// (default http://127.0.0.1:2379)"),
+  "advertise-client-urls": list("URLS", [], "URLs that clients are told (default those it listens on)"),
+  "listen-metrics-urls": list("URLS", [], "where to serve /health, /metrics and /version over plain HTTP"),
+  "cert-file": optionalText("FILE", "the certificate shown to clients"),
+  "key-file": optionalText("FILE", "its key"),
+  "trusted-ca-file": optionalText("FILE", "authorities whose client certificates are accepted"),
+  "client-cert-auth": bool(false, "refuse clients without a certificate of --trusted-ca-file"),
+  "quota-backend-bytes": integer("BYTES", 0, "bytes after which no more is stored; 0 is 2 GiB"),
+  "snapshot-count": integer("N", 10_000, "log entries between two snapshots", [1, Number.MAX_SAFE_INTEGER]),
+  "max-request-bytes": integer("BYTES", 1.5 * MIB, "most bytes of a request", [1, 1024 * MIB]),
+  "max-txn-ops": integer("N", 128, "most operations in a transaction", [1, 1_000_000]),
+  "auto-compaction-mode": choice(["periodic", "revision"], "periodic", "what --auto-compaction-retention counts"),
+  "auto-compaction-retention": retention,
+  "experimental-watch-progress-notify-interval": duration(600_000, "how often idle watches that ask for it are told the revision"),
+  v: verbosity,
+};
+
+export default command({
+  name: "store",
+  summary: "Runs the store: etcd's API over a log and a state machine",
+  flags,
+  async run(values) {
+    const listen = parseUrls(
+      "listen-client-urls",
+      values["listen-client-urls"].length ? values["listen-client-urls"] : ["http://127.0.0.1:2379"],
+    );
+    parseUrls("advertise-client-urls", values["advertise-client-urls"]);
+    const metrics = parseUrls("listen-metrics-urls", values["listen-metrics-urls"]);
+    const tls = tlsOf(values);
+    for (const { url, secure } of listen) {
+      if (secure && !tls) throw new UsageError(`--listen-client-urls ${url}: https needs --cert-file and --key-file`);
+      if (!secure && tls && listen.some((l) => l.secure)) throw new UsageError(`--listen-client-urls ${url}: not together with https URLs`);
+    }
+    const { setVerbosity } = await import("../platform/log.ts");
+    setVerbosity(values.v);
+    const { Store } = await import("../store/mod.ts");
+    const { serveHealth } = await import("../store/server/health.ts");
+    const store = new Store({
+      name: values.name,
+      dataDir: values["data-dir"] ?? `${values.name}.etcd`,
+      listen: listen.map((l) => l.address),
+      tls: listen.some((l) => l.secure) ? tls : undefined,
+      advertiseClientUrls: values["advertise-client-urls"],
+      quotaBackendBytes: values["quota-backend-bytes"],
+      snapshotCount: values["snapshot-count"],
+      maxRequestBytes: values["max-request-bytes"],
+      maxTxnOps: values["max-txn-ops"],
+      autoCompaction: compactionOf(values["auto-compaction-mode"], values["auto-compaction-retention"]),
+      progressInterval: values["experimental-watch-progress-notify-interval"],
+    });
+    try {
+      await store.start();
+    } catch (error) {
+      throw explain(error, listen.map((l) => l.url).join(","));
+    }
+    const health = metrics.map((m) => serveHealth(store, m.address));
+    logger("etcd").info("Ready to serve client requests", { name: values.name, urls: store.urls.join(",") });
+    await new Promise<void>((resolve) => {
+      for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+    });
+    for (const h of health) await h.stop(true);
+    await store.stop();
+  },
+});
+
+interface ListenUrl {
+  url: string;
+  address: Address;
+  secure: boolean;
+}
+
+function parseUrls(flag: string, urls: readonly string[]): ListenUrl[] {
+  return urls.map((url) => {
+    const bad = (why: string) => new UsageError(`invalid value ${JSON.stringify(url)} for flag --${flag}: ${why}`);
+    const unix = /^unixs?:\/\/(.+)$/.exec(url);
+    if (unix) {
+      if (Buffer.byteLength(unix[1]!) > 107) throw bad("the path of a socket may have 107 bytes");
+      return { url, address: { unix: unix[1]! }, secure: url.startsWith("unixs:") };
+    }
+    const parsed = URL.canParse(url) ? new URL(url) : undefined;
+    if (!parsed || !["http:", "https:"].includes(parsed.protocol)) throw bad("must be an http://, https:// or unix:// URL");
+    if (parsed.pathname !== "/" || parsed.search || parsed.username) throw bad("must be scheme, host and port alone");
+    // URL leaves out a scheme's own port.
+    const port = parsed.port ? Number(parsed.port) : /:(80|443)\/?$/.test(url) ? Number(/:(\d+)\/?$/.exec(url)![1]) : undefined;
+    if (port === undefined) throw bad("must name a port");
+    return { url, address: { host: parsed.hostname.replace(/^\[|\]$/g, ""), port }, secure: parsed.protocol === "https:" };
+  });
+}
+
+function tlsOf(v: {
+  "cert-file"?: string;
+  "key-file"?: string;
+  "trusted-ca-file"?: string;
+  "client-cert-auth": boolean;
+}): TlsServerOptions | undefined {
+  const cert = v["cert-file"];
+  const key = v["key-file"];
+  if (!cert !== !key) throw new UsageError("--cert-file and --key-file go together");
+  if (v["client-cert-auth"] && !v["trusted-ca-file"]) throw new UsageError("--client-cert-auth needs --trusted-ca-file");
+  if (!cert || !key) return undefined;
+  const ca = v["trusted-ca-file"];
+  return {
+    cert: readPem("cert-file", cert),
+    key: readPem("key-file", key),
+    clientCa: ca ? readPem("trusted-ca-file", ca) : undefined,
+    requireClientCert: v["client-cert-auth"],
+  };
+}
+
+function readPem(flag: string, path: string): string {
+  let pem: string;
+  try {
+    pem = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new UsageError(`invalid value ${JSON.stringify(path)} for flag --${flag}: ${(error as Error).message}`);
+  }
+  if (!pem.includes("-----BEGIN ")) throw new UsageError(`invalid value ${JSON.stringify(path)} for flag --${flag}: not a PEM file`);
+  return pem;
+}
+
+function compactionOf(mode: "periodic" | "revision", text: string) {
+  const bare = /^\d+$/.test(text);
+  if (mode === "revision" && !bare)
+    throw new UsageError(`invalid value ${JSON.stringify(text)} for flag --auto-compaction-retention: must be a number of revisions`);
+  const amount = bare ? Number(text) * (mode === "periodic" ? 3_600_000 : 1) : (duration(0, "").parse(text) as number);
+  return amount > 0 ? { mode, retention: amount } : undefined;
+}
+
+/** What keeps it from starting, as a wrong flag where it is one. */
+function explain(error: unknown, urls: string): unknown {
+  const { code, message, name } = error as { code?: string; message: string; name: string };
+  if (code === "EADDRINUSE") return new UsageError(`--listen-client-urls ${urls}: address already in use`);
+  if (code === "EADDRNOTAVAIL" || code === "EACCES") return new UsageError(`--listen-client-urls ${urls}: ${message}`);
+  if (name === "DirectoryLocked") return new UsageError(`--data-dir: ${message}`);
+  return error;
+}

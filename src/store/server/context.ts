@@ -1,0 +1,23 @@
+// What every service of the server needs.
+import type { Member } from "../member.ts";
+
+export interface ServerContext {
+  readonly member: Member;
+  /** The member's name in member lists. */
+  readonly name: string;
+  /** URLs that clients are told. */
+  readonly clientUrls: readonly string[];
+  readonly peerUrls: readonly string[];
+  /** Milliseconds after which a watch without events tells progress, where asked to. */
+  readonly progressInterval: number;
+  /** Most bytes of events in a message of a watch that takes fragments. */
+  readonly fragmentBytes: number;
+  /** Most operations in a branch of a transaction. */
+  readonly maxTxnOps: number;
+}
+
+/** A response header. */
+export function header({ member }: ServerContext, revision = member.state.mvcc.revision) {
+  const { clusterId, memberId } = member.identity;
+  return { clusterId, memberId, revision: BigInt(revision), raftTerm: BigInt(member.consensus.term) };
+}

@@ -1,0 +1,40 @@
+// Refusals as the gRPC codes that etcd gives them, so that client libraries
+// recognise them (etcd's api/v3rpc/rpctypes).
+import { Code, RpcError } from "../../rpc/types.ts";
+import { type Refusal, Refused } from "../mvcc/errors.ts";
+
+const CODES: Record<Refusal, Code> = {
+  compacted: Code.OutOfRange,
+  "future-revision": Code.OutOfRange,
+  "no-space": Code.ResourceExhausted,
+  "lease-not-found": Code.NotFound,
+  "lease-exists": Code.FailedPrecondition,
+  "lease-ttl-too-large": Code.OutOfRange,
+  "key-not-found": Code.InvalidArgument,
+  "empty-key": Code.InvalidArgument,
+  "duplicate-key": Code.InvalidArgument,
+  "too-many-ops": Code.InvalidArgument,
+  "value-provided": Code.InvalidArgument,
+  "lease-provided": Code.InvalidArgument,
+  "invalid-sort": Code.InvalidArgument,
+  "request-too-large": Code.InvalidArgument,
+  unavailable: Code.Unavailable,
+  corrupt: Code.DataLoss,
+  timeout: Code.Unavailable,
+  "too-many-requests": Code.ResourceExhausted,
+  "storage-failed": Code.Unavailable,
+};
+
+/** What a client is told of an error. */
+export function rpcError(error: unknown): unknown {
+  return error instanceof Refused ? new RpcError(CODES[error.refusal], error.message, { cause: error }) : error;
+}
+
+/** Runs a handler's body with refusals turned into statuses. */
+export async function answering<T>(run: () => T | Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    throw rpcError(error);
+  }
+}

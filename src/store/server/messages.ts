@@ -1,0 +1,146 @@
+// Between the messages of etcd's protocol and the store's own types.
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { KeyValue } from "../../client/etcd.ts";
+import type { EventSchema, KeyValueSchema } from "../../rpc/gen/etcd/kv_pb.ts";
+import { Event_EventType } from "../../rpc/gen/etcd/kv_pb.ts";
+import {
+  Compare_CompareResult,
+  Compare_CompareTarget,
+  type Compare as CompareMessage,
+  type DeleteRangeRequest,
+  type PutRequest,
+  type RangeRequest,
+  RangeRequest_SortOrder,
+  RangeRequest_SortTarget,
+  type RequestOp,
+  type ResponseOpSchema,
+  type TxnRequest,
+} from "../../rpc/gen/etcd/rpc_pb.ts";
+import { Refused } from "../mvcc/errors.ts";
+import type { Compare, RangeRequest as CoreRange, TxnRequest as CoreTxn, Event, Op, OpAnswer, RangeAnswer } from "../mvcc/types.ts";
+
+const present = (b: Uint8Array) => (b.length > 0 ? b : undefined);
+
+const SORT_TARGETS = {
+  [RangeRequest_SortTarget.KEY]: "key",
+  [RangeRequest_SortTarget.VERSION]: "version",
+  [RangeRequest_SortTarget.CREATE]: "create",
+  [RangeRequest_SortTarget.MOD]: "mod",
+  [RangeRequest_SortTarget.VALUE]: "value",
+} as const;
+
+function sortOf(r: RangeRequest): CoreRange["sort"] {
+  const target = SORT_TARGETS[r.sortTarget];
+  if (target === undefined || RangeRequest_SortOrder[r.sortOrder] === undefined) throw new Refused("invalid-sort");
+  if (r.sortOrder === RangeRequest_SortOrder.NONE && target === "key") return undefined;
+  return { target, descending: r.sortOrder === RangeRequest_SortOrder.DESCEND };
+}
+
+export function rangeOf(r: RangeRequest): { type: "range" } & CoreRange {
+  return {
+    type: "range",
+    key: r.key,
+    end: present(r.rangeEnd),
+    limit: Number(r.limit),
+    revision: Number(r.revision),
+    sort: sortOf(r),
+    keysOnly: r.keysOnly,
+    countOnly: r.countOnly,
+    serializable: r.serializable,
+    minModRevision: Number(r.minModRevision),
+    maxModRevision: Number(r.maxModRevision),
+    minCreateRevision: Number(r.minCreateRevision),
+    maxCreateRevision: Number(r.maxCreateRevision),
+  };
+}
+
+export function putOf(r: PutRequest): Op {
+  const { key, value, lease, prevKv, ignoreValue, ignoreLease } = r;
+  return { type: "put", key, value, lease, prevKv, ignoreValue, ignoreLease } as Op;
+}
+
+export function deleteOf(r: DeleteRangeRequest): Op {
+  return { type: "delete", key: r.key, end: present(r.rangeEnd), prevKv: r.prevKv };
+}
+
+export function txnOf(r: TxnRequest): CoreTxn {
+  return { compare: r.compare.map(compareOf), success: r.success.map(opOf), failure: r.failure.map(opOf) };
+}
+
+function opOf({ request }: RequestOp): Op {
+  switch (request.case) {
+    case "requestRange":
+      return rangeOf(request.value);
+    case "requestPut":
+      return putOf(request.value);
+    case "requestDeleteRange":
+      return deleteOf(request.value);
+    case "requestTxn":
+      return { type: "txn", ...txnOf(request.value) };
+    case undefined:
+      // etcd runs an empty operation as a range over no key, which it refuses.
+      throw new Refused("empty-key");
+  }
+}
+
+const RESULTS = {
+  [Compare_CompareResult.EQUAL]: "=",
+  [Compare_CompareResult.GREATER]: ">",
+  [Compare_CompareResult.LESS]: "<",
+  [Compare_CompareResult.NOT_EQUAL]: "!=",
+} as const;
+
+function compareOf(c: CompareMessage): Compare {
+  const base = { key: c.key, end: present(c.rangeEnd), op: RESULTS[c.result] };
+  const { value } = c.targetUnion;
+  const number = typeof value === "bigint" ? value : 0n;
+  switch (c.target) {
+    case Compare_CompareTarget.VERSION:
+      return { ...base, target: "version", value: Number(number) };
+    case Compare_CompareTarget.CREATE:
+      return { ...base, target: "createRevision", value: Number(number) };
+    case Compare_CompareTarget.MOD:
+      return { ...base, target: "modRevision", value: Number(number) };
+    case Compare_CompareTarget.VALUE:
+      return { ...base, target: "value", value: value instanceof Uint8Array ? value : new Uint8Array(0) };
+    case Compare_CompareTarget.LEASE:
+      return { ...base, target: "lease", value: number };
+  }
+}
+
+type KeyValueInit = MessageInitShape<typeof KeyValueSchema>;
+
+export function keyValue(kv: KeyValue): KeyValueInit {
+  return {
+    key: kv.key,
+    value: kv.value,
+    createRevision: BigInt(kv.createRevision),
+    modRevision: BigInt(kv.modRevision),
+    version: BigInt(kv.version),
+    lease: kv.lease,
+  };
+}
+
+export function event(e: Event, prevKv: boolean): MessageInitShape<typeof EventSchema> {
+  return {
+    type: e.type === "put" ? Event_EventType.PUT : Event_EventType.DELETE,
+    kv: keyValue(e.kv),
+    prevKv: prevKv && e.prevKv ? keyValue(e.prevKv) : undefined,
+  };
+}
+
+export const rangeResponse = (a: RangeAnswer) => ({ kvs: a.kvs.map(keyValue), more: a.more, count: BigInt(a.count) });
+
+export function responseOp(a: OpAnswer): MessageInitShape<typeof ResponseOpSchema> {
+  const header = { revision: BigInt(a.revision) };
+  switch (a.type) {
+    case "range":
+      return { response: { case: "responseRange", value: { header, ...rangeResponse(a) } } };
+    case "put":
+      return { response: { case: "responsePut", value: { header, prevKv: a.prevKv && keyValue(a.prevKv) } } };
+    case "delete":
+      return { response: { case: "responseDeleteRange", value: { header, deleted: BigInt(a.deleted), prevKvs: a.prevKvs.map(keyValue) } } };
+    case "txn":
+      return { response: { case: "responseTxn", value: { header, succeeded: a.succeeded, responses: a.results.map(responseOp) } } };
+  }
+}

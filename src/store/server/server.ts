@@ -1,0 +1,56 @@
+// Serves a member over etcd's gRPC API.
+import { createRpcServer, type RpcListener } from "../../rpc/server.ts";
+import type { Address, TlsServerOptions } from "../../rpc/types.ts";
+import { DEFAULT_MAX_REQUEST, type Member } from "../member.ts";
+import { MAX_TXN_OPS } from "../mvcc/check.ts";
+import type { ServerContext } from "./context.ts";
+import { kvService } from "./kv.ts";
+import { leaseService } from "./lease.ts";
+import { clusterService, maintenanceService } from "./maintenance.ts";
+import { watchService } from "./watch.ts";
+
+export interface EtcdServerOptions {
+  name: string;
+  tls?: TlsServerOptions;
+  /** URLs that clients are told; those it listens on by default. */
+  advertiseClientUrls?: readonly string[];
+  peerUrls?: readonly string[];
+  /** Milliseconds. Default 10 minutes, as etcd's. */
+  progressInterval?: number;
+  maxRequestBytes?: number;
+  maxTxnOps?: number;
+}
+
+/** What gRPC adds to a request around its largest value. */
+const GRPC_OVERHEAD = 512 * 1024;
+
+export async function serveEtcd(member: Member, addresses: readonly Address[], options: EtcdServerOptions): Promise<RpcListener[]> {
+  const maxRequest = options.maxRequestBytes ?? DEFAULT_MAX_REQUEST;
+  const clientUrls: string[] = [...(options.advertiseClientUrls ?? [])];
+  const context: ServerContext = {
+    member,
+    name: options.name,
+    clientUrls,
+    peerUrls: options.peerUrls ?? [],
+    progressInterval: options.progressInterval ?? 600_000,
+    fragmentBytes: maxRequest,
+    maxTxnOps: options.maxTxnOps ?? MAX_TXN_OPS,
+  };
+  const server = createRpcServer({
+    services: [kvService(context), watchService(context), leaseService(context), maintenanceService(context), clusterService(context)],
+    tls: options.tls,
+    maxReceiveSize: maxRequest + GRPC_OVERHEAD,
+  });
+  const listeners: RpcListener[] = [];
+  try {
+    for (const address of addresses) listeners.push(await server.listen(address));
+  } catch (error) {
+    await Promise.all(listeners.map((l) => l.close()));
+    throw error;
+  }
+  if (clientUrls.length === 0) for (const l of listeners) clientUrls.push(urlOf(l.address, options.tls !== undefined));
+  return listeners;
+}
+
+export const urlOf = (a: Address, tls: boolean) =>
+  "unix" in a ? `unix://${a.unix}` : `${tls ? "https" : "http"}://${a.host.includes(":") ? `[${a.host}]` : a.host}:${a.port}`;
