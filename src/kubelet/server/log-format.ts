@@ -1,0 +1,30 @@
+// The log format of the CRI: a line is `time stream tags content`, where the
+// tag P means that the line goes on in the next (kubernetes/design-proposals,
+// kubelet-cri-logging).
+
+export interface LogLine {
+  /** RFC 3339 with nanoseconds. */
+  time: string;
+  stream: "stdout" | "stderr";
+  partial: boolean;
+  content: Buffer;
+}
+
+const space = 0x20;
+
+/** Parses a line without its newline; undefined when it is none. */
+export function parseLogLine(line: Buffer): LogLine | undefined {
+  const a = line.indexOf(space);
+  const b = a < 0 ? -1 : line.indexOf(space, a + 1);
+  if (b < 0) return undefined;
+  const stream = line.toString("latin1", a + 1, b);
+  if (stream !== "stdout" && stream !== "stderr") return undefined;
+  const c = line.indexOf(space, b + 1);
+  const tags = line.toString("latin1", b + 1, c < 0 ? line.length : c);
+  return {
+    time: line.toString("latin1", 0, a),
+    stream,
+    partial: tags.split(":").includes("P"),
+    content: c < 0 ? Buffer.alloc(0) : line.subarray(c + 1),
+  };
+}

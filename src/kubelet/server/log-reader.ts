@@ -1,0 +1,148 @@
+// Reads a container's log file: its end, since a time, and what is still to
+// come (upstream's pkg/kubelet/kuberuntime/logs).
+import { type FSWatcher, watch } from "node:fs";
+import { type FileHandle, open, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import { parseLogLine } from "./log-format.ts";
+
+export interface LogOptions {
+  follow?: boolean;
+  /** Lines from the end. */
+  tail?: number;
+  /** Milliseconds since the epoch. */
+  since?: number;
+  timestamps?: boolean;
+  limitBytes?: number;
+  stream?: "stdout" | "stderr";
+}
+
+export interface LogSource {
+  path: string;
+  /** Whether the container may still write. */
+  running(): boolean;
+  /** Calls back when the container's state may have changed; returns what ends that. */
+  onChange(fn: () => void): () => void;
+}
+
+const block = 65_536;
+const newline = 0x0a;
+
+/** The offset of the last `lines` lines of a file. */
+export async function tailOffset(file: FileHandle, lines: number): Promise<number> {
+  const { size } = await file.stat();
+  if (lines <= 0) return size;
+  const buffer = Buffer.alloc(block);
+  let left = lines;
+  for (let end = size; end > 0; ) {
+    const start = Math.max(0, end - block);
+    const { bytesRead } = await file.read(buffer, 0, end - start, start);
+    for (let i = bytesRead - 1; i >= 0; i--) {
+      // The newline that ends the file ends its last line, and begins none.
+      if (buffer[i] !== newline || start + i === size - 1) continue;
+      if (--left === 0) return start + i + 1;
+    }
+    end = start;
+  }
+  return 0;
+}
+
+/** Wakes a reader when a folder or a container changes. */
+class Waker {
+  #wake: (() => void) | undefined;
+  #pending = false;
+  readonly #watcher: FSWatcher;
+  readonly #undo: () => void;
+
+  constructor(source: LogSource, signal: AbortSignal) {
+    const fire = () => {
+      this.#pending = true;
+      this.#wake?.();
+    };
+    this.#watcher = watch(dirname(source.path), fire);
+    this.#undo = source.onChange(fire);
+    signal.addEventListener("abort", fire, { once: true });
+  }
+
+  async wait(): Promise<void> {
+    if (!this.#pending) await new Promise<void>((resolve) => (this.#wake = resolve));
+    this.#wake = undefined;
+    this.#pending = false;
+  }
+
+  close(): void {
+    this.#watcher.close();
+    this.#undo();
+  }
+}
+
+/** The log's content in chunks. Throws an ENOENT error when there is no such file. */
+export async function* readLog(source: LogSource, options: LogOptions, signal: AbortSignal): AsyncGenerator<Buffer> {
+  let file = await open(source.path, "r");
+  const waker = options.follow ? new Waker(source, signal) : undefined;
+  try {
+    let offset = options.tail === undefined ? 0 : await tailOffset(file, options.tail);
+    let rest: Buffer = Buffer.alloc(0);
+    let budget = options.limitBytes ?? Number.POSITIVE_INFINITY;
+    const format = new Formatter(options);
+    const buffer = Buffer.alloc(block);
+    while (!signal.aborted && budget > 0) {
+      // Asked before reading: what a container wrote before it ended is read after.
+      const running = source.running();
+      const { bytesRead } = await file.read(buffer, 0, block, offset);
+      if (bytesRead > 0) {
+        offset += bytesRead;
+        const data = Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
+        const end = data.lastIndexOf(newline);
+        rest = Buffer.from(data.subarray(end + 1));
+        const out = format.lines(data.subarray(0, end + 1)).subarray(0, budget);
+        budget -= out.length;
+        if (out.length > 0) yield out;
+        continue;
+      }
+      if (!waker) return;
+      if (await rotated(file, source.path)) {
+        await file.close();
+        file = await open(source.path, "r");
+        offset = 0;
+        continue;
+      }
+      if (!running) return;
+      await waker.wait();
+    }
+  } finally {
+    waker?.close();
+    await file.close();
+  }
+}
+
+async function rotated(file: FileHandle, path: string): Promise<boolean> {
+  const [held, there] = await Promise.all([file.stat(), stat(path).catch(() => undefined)]);
+  return there !== undefined && there.ino !== held.ino;
+}
+
+/** Turns lines of the CRI's format into what the application wrote. */
+class Formatter {
+  readonly #options: LogOptions;
+  #atStart = true;
+
+  constructor(options: LogOptions) {
+    this.#options = options;
+  }
+
+  lines(data: Buffer): Buffer {
+    const { since, stream, timestamps } = this.#options;
+    const parts: Buffer[] = [];
+    for (let start = 0; start < data.length; ) {
+      const end = data.indexOf(newline, start);
+      const line = parseLogLine(data.subarray(start, end));
+      start = end + 1;
+      if (!line || (stream && line.stream !== stream)) continue;
+      if (since !== undefined && Date.parse(line.time) < since) continue;
+      if (timestamps && this.#atStart) parts.push(Buffer.from(`${line.time} `));
+      parts.push(line.content);
+      if (!line.partial) parts.push(Buffer.from("\n"));
+      this.#atStart = !line.partial;
+    }
+    return Buffer.concat(parts);
+  }
+}
