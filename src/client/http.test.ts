@@ -30,13 +30,10 @@ afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-async function listen(kind: "h2" | "https" | "http", handler: Handler): Promise<{ url: string; connections: () => number }> {
+async function listen(kind: "https" | "http", handler: Handler): Promise<{ url: string; connections: () => number }> {
   const tls = { ...server, ca: pki.ca, requestCert: true, rejectUnauthorized: false };
   let connections = 0;
-  const made =
-    kind === "http"
-      ? createPlainServer(handler)
-      : createSecureServer({ ...tls, allowHTTP1: true, ...(kind === "https" ? { ALPNProtocols: ["http/1.1"] } : {}) }, handler as never);
+  const made = kind === "http" ? createPlainServer(handler) : createSecureServer({ ...tls, allowHTTP1: true }, handler as never);
   made.on(kind === "http" ? "connection" : "secureConnection", () => connections++);
   await new Promise<void>((resolve) => made.listen(0, "127.0.0.1", resolve));
   closers.push(() => made.close());
@@ -59,27 +56,27 @@ const send = (res: ServerResponse, code: number, body: unknown, headers: Record<
   res.end(JSON.stringify(body));
 };
 
-for (const kind of ["h2", "https"] as const) {
-  describe(`over ${kind}`, () => {
+for (const http1 of [false, true]) {
+  describe(http1 ? "over HTTP/1.1" : "over HTTP/2", () => {
     test("identifies itself by its own client certificate, also next to another client", async () => {
-      const s = await listen(kind, (req, res) => send(res, 200, { cn: commonName(req), version: req.httpVersion }));
+      const s = await listen("https", (req, res) => send(res, 200, { cn: commonName(req), version: req.httpVersion }));
       const clients = await Promise.all(
-        ["alice", "bob"].map(async (cn) => new HttpTransport({ server: s.url, ca: pki.ca, ...(await pki.issue(cn)) })),
+        ["alice", "bob"].map(async (cn) => new HttpTransport({ server: s.url, ca: pki.ca, ...(await pki.issue(cn)) }, { http1 })),
       );
       const seen = [];
       for (const c of [...clients, ...clients]) seen.push(((await c.raw("/version")) as { cn: string }).cn);
       expect(seen).toEqual(["alice", "bob", "alice", "bob"]);
-      expect(((await clients[0]!.raw("/version")) as { version: string }).version).toBe(kind === "h2" ? "2.0" : "1.1");
+      expect(((await clients[0]!.raw("/version")) as { version: string }).version).toBe(http1 ? "1.1" : "2.0");
     });
 
     test("refuses a server whose authority it does not know", async () => {
-      const s = await listen(kind, (_, res) => send(res, 200, {}));
-      expect(new HttpTransport({ server: s.url }).raw("/version")).rejects.toThrow(/certificate/);
+      const s = await listen("https", (_, res) => send(res, 200, {}));
+      expect(new HttpTransport({ server: s.url }, { http1 }).raw("/version")).rejects.toThrow(/certificate/);
     });
 
     test("streams a watch line by line, and ends it when aborted", async () => {
       let closed = false;
-      const s = await listen(kind, (req, res) => {
+      const s = await listen("https", (req, res) => {
         if (!req.url?.includes("watch=true")) return send(res, 200, {});
         res.writeHead(200, { "content-type": "application/json" });
         const line = (n: number) =>
@@ -90,7 +87,7 @@ for (const kind of ["h2", "https"] as const) {
           closed = true;
         });
       });
-      const c = new HttpTransport({ server: s.url, ca: pki.ca });
+      const c = new HttpTransport({ server: s.url, ca: pki.ca }, { http1 });
       const stop = new AbortController();
       const names: (string | undefined)[] = [];
       for await (const e of c.watch(pods, { resourceVersion: "0" }, stop.signal)) {
@@ -107,7 +104,7 @@ for (const kind of ["h2", "https"] as const) {
 
 test("many watches and requests share one HTTP/2 connection", async () => {
   let open = 0;
-  const s = await listen("h2", (req, res) => {
+  const s = await listen("https", (req, res) => {
     if (!req.url?.includes("watch=true")) return send(res, 200, {});
     open++;
     res.writeHead(200);
@@ -194,7 +191,7 @@ test("the query, body, content type and path of each verb are those of the REST 
 
 test("a kubeconfig's context gives server, authority, certificate and token; a plugin is refused by name", async () => {
   const alice = await pki.issue("alice");
-  const s = await listen("h2", (req, res) => send(res, 200, { cn: commonName(req), auth: req.headers.authorization }));
+  const s = await listen("https", (req, res) => send(res, 200, { cn: commonName(req), auth: req.headers.authorization }));
   writeFileSync(join(dir, "ca.crt"), pki.ca);
   writeFileSync(join(dir, "token"), "secret-1\n");
   const b64 = (text: string) => Buffer.from(text).toString("base64");

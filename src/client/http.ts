@@ -34,6 +34,8 @@ export interface HttpTransportOptions {
   userAgent?: string;
   /** Milliseconds that a request other than a watch may take. */
   timeout?: number;
+  /** Never ask for HTTP/2. */
+  http1?: boolean;
 }
 
 const patchTypes: Record<PatchType, string> = {
@@ -83,7 +85,7 @@ export class HttpTransport implements ApiTransport {
         ]
       : [];
     if (this.#base.startsWith("https:")) {
-      this.#protocol = "http2";
+      if (!options.http1) this.#protocol = "http2";
       this.#tls = {
         ...(config.ca ? { ca: config.ca } : {}),
         ...(config.cert ? { cert: config.cert } : {}),

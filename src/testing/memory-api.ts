@@ -4,7 +4,7 @@
 // caches lag as they do across a wire.
 import { copy, deepEqual, deepFreeze } from "../api/equal.ts";
 import type { GroupVersionResource, KubeList, KubeObject } from "../api/object.ts";
-import { alreadyExists, conflict, gone, notFound } from "../api/status.ts";
+import { alreadyExists, conflict, notFound } from "../api/status.ts";
 import { type Clock, realClock, timestamp } from "../client/clock.ts";
 import type { ApiTransport, DeleteOptions, ListOptions, PatchType, Target, WatchEvent, WatchOptions } from "../client/transport.ts";
 
@@ -27,6 +27,7 @@ export class MemoryApi implements ApiTransport {
   readonly #clock: Clock;
   readonly #objects = new Map<string, KubeObject>();
   readonly #watchers = new Set<Watcher>();
+  readonly #history: { version: number; target: Target; event: WatchEvent }[] = [];
   #version = 0;
   #sequence = 0;
 
@@ -110,9 +111,10 @@ export class MemoryApi implements ApiTransport {
   }
 
   async *watch<T>(target: Target, options: WatchOptions, signal: AbortSignal): AsyncIterable<WatchEvent<T>> {
-    if (options.resourceVersion && Number(options.resourceVersion) !== this.#version) throw gone("too old resource version");
     let wake = () => {};
-    const watcher: Watcher = { target, queue: [], wake: () => wake() };
+    const since = Number(options.resourceVersion || this.#version);
+    const missed = this.#history.filter((h) => h.version > since && concerns(target, h.target, h.event)).map((h) => h.event);
+    const watcher: Watcher = { target, queue: missed, wake: () => wake() };
     this.#watchers.add(watcher);
     const abort = () => wake();
     signal.addEventListener("abort", abort);
@@ -206,9 +208,9 @@ export class MemoryApi implements ApiTransport {
   }
 
   #tell(target: Target, event: WatchEvent): void {
+    this.#history.push({ version: this.#version, target, event });
     for (const w of this.#watchers) {
-      if (collectionKey(w.target) !== collectionKey(target)) continue;
-      if (w.target.namespace && w.target.namespace !== event.object.metadata.namespace) continue;
+      if (!concerns(w.target, target, event)) continue;
       w.queue.push(event);
       w.wake();
     }
@@ -217,6 +219,9 @@ export class MemoryApi implements ApiTransport {
 
 const collectionKey = (t: Target) => `${t.group}/${t.resource}/`;
 const objectKey = (t: Target) => `${collectionKey(t)}${t.namespace ?? ""}/${t.name}`;
+
+const concerns = (watched: Target, target: Target, event: WatchEvent) =>
+  collectionKey(watched) === collectionKey(target) && (!watched.namespace || watched.namespace === event.object.metadata.namespace);
 
 function matchesFields(object: KubeObject, selector: string | undefined): boolean {
   return (selector ?? "")
