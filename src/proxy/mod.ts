@@ -1,0 +1,1 @@
+export { cleanup, KubeProxy as Proxy, type ProxyOptions } from "./proxy.ts";
