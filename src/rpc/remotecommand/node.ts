@@ -31,6 +31,8 @@ export class NodeChannel implements ByteChannel {
       close();
     });
     socket.on("close", () => close());
+    // It may have been paused while its head was read.
+    socket.resume();
     const head = this.#head;
     this.#head = undefined;
     if (head) events.data(head);

@@ -9,8 +9,8 @@ import { type ExecStreams, execStreams, PORT_FORWARD_CHANNELS, PORT_FORWARD_PROT
 /**
  * Proxies exec and attach until either side ends. SPDY is copied as it is;
  * a WebSocket is translated to SPDY, as the runtime may know nothing else.
- * A refusal of the target is passed on to the client, other failures are
- * answered with 502 (k8s.io/apimachinery/pkg/util/proxy).
+ * A refusal of the target is passed on to the client; where it can't be
+ * reached, the answer is a Status with code 500, as upstream gives it.
  */
 export async function proxyExec(upgrade: Upgrade, target: DialTarget, streams: ExecStreams = execStreams(queryOf(upgrade))): Promise<void> {
   if (kindOf(upgrade) !== "websocket") return proxySpdy(upgrade, target);
@@ -80,7 +80,12 @@ async function dialled<T>(upgrade: Upgrade, target: DialTarget, dial: () => Prom
   } catch (error) {
     if (error instanceof UpgradeRefused) {
       refuse(upgrade, error.status, new TextDecoder().decode(error.body), { "Content-Type": error.contentType });
-    } else refuse(upgrade, 502, `error dialing backend ${new URL(target.url).host}: ${error instanceof Error ? error.message : error}`);
+    } else {
+      const why = error instanceof Error ? error.message : String(error);
+      const message = `error dialing backend: ${new URL(target.url).host}: ${why}`;
+      const status = { kind: "Status", apiVersion: "v1", metadata: {}, status: "Failure", message, code: 500 };
+      refuse(upgrade, 500, JSON.stringify(status), { "Content-Type": "application/json" });
+    }
     return undefined;
   }
 }

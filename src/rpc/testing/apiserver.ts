@@ -2,10 +2,10 @@
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
-import { selfSigned } from "../testing/certificate.ts";
-import type { Upgrade } from "./mod.ts";
+import type { Upgrade } from "../remotecommand/mod.ts";
+import { selfSigned } from "./certificate.ts";
 
-export interface TestServer {
+export interface TestApiserver {
   url: string;
   cert: string;
   /** What the upgrades asked for: "websocket" or "SPDY/3.1". */
@@ -32,7 +32,7 @@ const ANSWERS: Record<string, unknown> = {
   "/api/v1/namespaces/default/pods/p": POD,
 };
 
-export async function testServer(serve: (upgrade: Upgrade, url: URL) => void): Promise<TestServer> {
+export async function testApiserver(serve: (upgrade: Upgrade, url: URL) => void): Promise<TestApiserver> {
   const { cert, key } = await selfSigned("testserver");
   const upgrades: string[] = [];
   const sockets = new Set<Duplex>();
