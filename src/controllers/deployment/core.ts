@@ -11,7 +11,6 @@ import { create, event, type Plan, remove, update, updateStatus, type Write } fr
 import {
   actualPods,
   annotations,
-  availablePods,
   byCreation,
   byRevision,
   bySizeNewer,
@@ -28,6 +27,7 @@ import {
   type ReplicaSet,
   replicasOf,
   revisionOf,
+  stayingPods,
   wantedPods,
 } from "./numbers.ts";
 import { findNewSet, makeNewSet, maxRevision, withRevision, withSizes } from "./revision.ts";
@@ -197,7 +197,7 @@ class Rollout {
       changed = this.#resize(rs, replicasOf(rs) - down) || changed;
       room -= down;
     }
-    let spare = availablePods(this.#all) - least;
+    let spare = stayingPods(this.#all) - least;
     for (const rs of [...this.#old].sort(byCreation)) {
       if (spare <= 0) break;
       if (replicasOf(rs) === 0) continue;

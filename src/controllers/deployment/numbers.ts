@@ -46,6 +46,9 @@ export const wantedPods = (sets: readonly ReplicaSet[]): number => sets.reduce((
 export const actualPods = (sets: readonly ReplicaSet[]): number => sets.reduce((n, rs) => n + (rs.status?.replicas ?? 0), 0);
 export const readyPods = (sets: readonly ReplicaSet[]): number => sets.reduce((n, rs) => n + (rs.status?.readyReplicas ?? 0), 0);
 export const availablePods = (sets: readonly ReplicaSet[]): number => sets.reduce((n, rs) => n + (rs.status?.availableReplicas ?? 0), 0);
+/** Available pods without those that a set has been told to take away but still counts. */
+export const stayingPods = (sets: readonly ReplicaSet[]): number =>
+  sets.reduce((n, rs) => n + Math.min(rs.status?.availableReplicas ?? 0, replicasOf(rs)), 0);
 export const isActiveSet = (rs: ReplicaSet): boolean => replicasOf(rs) > 0;
 
 /** Revision as its annotation says; 0 when it says none. */
