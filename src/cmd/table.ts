@@ -27,4 +27,9 @@ export const commands: readonly Row[] = [
     summary: "Runs kube-controller-manager: the loops that bring the cluster to what its objects say",
     load: async () => (await import("./controller-manager.ts")).default,
   },
+  {
+    name: "proxy",
+    summary: "Runs kube-proxy, which makes services reachable on this node",
+    load: async () => (await import("./proxy.ts")).default,
+  },
 ];
