@@ -3,7 +3,6 @@
 
 import { dial, type Http2Client } from "./http2/client.ts";
 import type { ConnectionOptions } from "./http2/connection.ts";
-import { Http2Error } from "./http2/errors.ts";
 import type { Keepalive } from "./http2/session.ts";
 import type { Stream, StreamListener } from "./http2/stream.ts";
 import { type Address, Code, RpcError, type TlsClientOptions } from "./types.ts";
@@ -46,6 +45,8 @@ export class Channel {
   readonly authority: string;
   #state: ChannelState = "idle";
   #client: Http2Client | undefined;
+  /** Connections that take no new calls, with calls that still run. */
+  readonly #leaving = new Set<Http2Client>();
   #pending: PendingCall[] = [];
   #failures = 0;
   #lastError: Error | undefined;
@@ -105,6 +106,7 @@ export class Channel {
     const client = this.#client;
     this.#client = undefined;
     client?.terminate();
+    for (const leaving of this.#leaving) leaving.terminate();
     const error = new RpcError(Code.Canceled, "grpc: the client connection is closing");
     for (const call of this.#pending.splice(0)) call.unavailable(error);
   }
@@ -154,6 +156,8 @@ export class Channel {
   /** The connection takes no new calls; those that run on it may end there. */
   #lost(reason: string): void {
     this.#lastError = new Error(reason);
+    if (this.#client) this.#leaving.add(this.#client);
+    for (const client of this.#leaving) if (client.connection.ended) this.#leaving.delete(client);
     this.#client = undefined;
     this.#generation++;
     if (this.#pending.length > 0) this.#connect();
@@ -181,7 +185,8 @@ export class Channel {
 
   #unavailable(): RpcError {
     const where = "unix" in this.address ? this.address.unix : `${this.address.host}:${this.address.port}`;
-    const why = this.#lastError instanceof Http2Error || this.#lastError ? `: ${this.#lastError.message}` : "";
+    const { message, code } = (this.#lastError ?? {}) as NodeJS.ErrnoException;
+    const why = message ? `: ${message}${code && typeof code === "string" ? ` (${code})` : ""}` : "";
     return new RpcError(Code.Unavailable, `connection to ${where} failed${why}`, { cause: this.#lastError });
   }
 }

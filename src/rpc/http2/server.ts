@@ -77,10 +77,10 @@ export async function listen(address: Address, options: ListenOptions): Promise<
       if (!unix) socket.setNoDelay(true);
       if (!options.tls) start(socket);
     },
-    handshake(socket, success, error) {
+    handshake(socket, _, error) {
       // A certificate that was given has to be right even where none is asked for.
       const wrong = options.tls?.clientCa && error && (options.tls.requireClientCert || socket.getPeerCertificate()?.raw);
-      if (!success && wrong) socket.terminate();
+      if (wrong) socket.terminate();
       else if (!socket.data) start(socket);
     },
     data(socket, chunk: Uint8Array) {
