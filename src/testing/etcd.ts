@@ -1,0 +1,57 @@
+// A real etcd, as the outside implementation to compare with.
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** Why there is no etcd to run, or undefined if there is one. */
+export const noEtcd = Bun.which("etcd") ? undefined : "no etcd on PATH (Debian package etcd-server)";
+export const noEtcdctl = Bun.which("etcdctl") ? undefined : "no etcdctl on PATH (Debian package etcd-client)";
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+export interface RealEtcd extends AsyncDisposable {
+  endpoint: string;
+  pid: number;
+}
+
+/** Starts an etcd in a folder of its own; resolves when it serves. */
+export async function startEtcd(flags: readonly string[] = []): Promise<RealEtcd> {
+  const dir = mkdtempSync(join(tmpdir(), "kubun-etcd-"));
+  const [client, peer] = [await freePort(), await freePort()];
+  const endpoint = `127.0.0.1:${client}`;
+  const child = Bun.spawn(
+    [
+      "etcd",
+      ...["--data-dir", dir, "--listen-client-urls", `http://${endpoint}`, "--advertise-client-urls", `http://${endpoint}`],
+      ...["--listen-peer-urls", `http://127.0.0.1:${peer}`, "--initial-advertise-peer-urls", `http://127.0.0.1:${peer}`],
+      ...["--initial-cluster", `default=http://127.0.0.1:${peer}`, "--logger", "zap", "--log-level", "error"],
+      ...flags,
+    ],
+    { stdout: "ignore", stderr: "ignore" },
+  );
+  const stop = async () => {
+    child.kill("SIGKILL");
+    await child.exited;
+    rmSync(dir, { recursive: true, force: true });
+  };
+  const deadline = performance.now() + 15_000;
+  for (;;) {
+    const up = await fetch(`http://${endpoint}/health`).then(
+      (r) => r.ok,
+      () => false,
+    );
+    if (up) return { endpoint, pid: child.pid, [Symbol.asyncDispose]: stop };
+    if (performance.now() > deadline || child.exitCode !== null) {
+      await stop();
+      throw new Error(`etcd does not serve (exit code ${child.exitCode})`);
+    }
+    await Bun.sleep(20);
+  }
+}
