@@ -10,15 +10,14 @@ import { serveHealth } from "./health-server.ts";
 import { runComponent } from "./run-component.ts";
 
 /** "IP:PORT", or "" for none. */
-const address = (fallback: string, help: string): Flag<{ host: string; port: number }> => {
-  const parse = (s: string) => {
-    if (s === "") return { host: "", port: 0 };
-    const match = /^(.*):(\d+)$/.exec(s);
-    if (!match || Number(match[2]) > 65535) throw new Error("must be an address such as 127.0.0.1:10249");
-    return { host: match[1]!, port: Number(match[2]) };
-  };
-  return { placeholder: "IP:PORT", fallback: parse(fallback), help: `${help}`, parse };
-};
+const address = (fallback: string, help: string): Flag<string> => ({
+  ...text("IP:PORT", fallback, help),
+  parse: (s) => {
+    if (s !== "" && !(Number(/^.*:(\d+)$/.exec(s)?.[1]) <= 65535)) throw new Error('must be an address such as "127.0.0.1:10249"');
+    return s;
+  },
+});
+const split = (s: string) => ({ host: s.slice(0, Math.max(0, s.lastIndexOf(":"))), port: Number(s.slice(s.lastIndexOf(":") + 1)) });
 
 function setSysctl(key: string, value: string): void {
   const file = `/proc/sys/${key}`;
@@ -69,8 +68,8 @@ export default command({
       ...(o["localhost-nodeports"] ? { setSysctl } : {}),
     });
     const served = [
-      serveHealth({ ...o["metrics-bind-address"], notReady: () => proxy.notReady(), metrics: () => proxy.metrics.text() }),
-      serveHealth({ ...o["healthz-bind-address"], notReady: () => proxy.notReady() }),
+      serveHealth({ ...split(o["metrics-bind-address"]), notReady: () => proxy.notReady(), metrics: () => proxy.metrics.text() }),
+      serveHealth({ ...split(o["healthz-bind-address"]), notReady: () => proxy.notReady() }),
     ];
     try {
       return await runComponent(proxy);
