@@ -26,12 +26,16 @@ export class Expectations {
   }
 
   expectCreations(key: string, n: number): void {
-    this.#byKey.set(key, { creations: n, deletions: new Set(), since: this.#clock.now() });
+    this.expect(key, n, []);
   }
 
-  /** `ids` name each object so that its deletion counts once, however often it is seen. */
   expectDeletions(key: string, ids: Iterable<string>): void {
-    this.#byKey.set(key, { creations: 0, deletions: new Set(ids), since: this.#clock.now() });
+    this.expect(key, 0, ids);
+  }
+
+  /** `deletions` name each object so that its deletion counts once, however often it is seen. */
+  expect(key: string, creations: number, deletions: Iterable<string>): void {
+    this.#byKey.set(key, { creations, deletions: new Set(deletions), since: this.#clock.now() });
   }
 
   created(key: string, n = 1): void {

@@ -2,7 +2,6 @@
 import type * as appsV1 from "../../api/gen/apps/v1.ts";
 import type * as coreV1 from "../../api/gen/core/v1.ts";
 import { timestamp } from "../../client/clock.ts";
-import type { LabelMatcher } from "../../client/selector.ts";
 import { isActive, isAvailable, isReady, untilAvailable } from "../framework/pods.ts";
 import { podsToDelete } from "./ranking.ts";
 
@@ -106,6 +105,3 @@ function failureCondition(
 export function nextLook(spec: ReplicaSpec, owned: readonly coreV1.Pod[], now: number): number | undefined {
   return untilAvailable(owned.filter(isActive), spec.minReadySeconds, now);
 }
-
-/** Whether a ReplicaSet that selects by `matches` should look at a pod that nobody controls. */
-export const wouldAdopt = (matches: LabelMatcher, pod: coreV1.Pod) => isActive(pod) && matches(pod.metadata.labels);
