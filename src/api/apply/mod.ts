@@ -183,7 +183,8 @@ export function apply(live: object | undefined, config: object, options: ApplyOp
   }
   const before = new Map(managers);
   const ignored = resetSet(options.resetFields);
-  const set = difference(recursiveDifference(configuredPaths(type, patch, options), ignored), stripped);
+  const configured = recursiveDifference(configuredPaths(type, patch, options), ignored);
+  const set = difference(configured, stripped);
   const applier: Manager = {
     manager: options.manager,
     operation: "Apply",
@@ -195,7 +196,7 @@ export function apply(live: object | undefined, config: object, options: ApplyOp
   const last = managers.get(id);
   managers.set(id, { ...applier, time: last?.time });
   const merged = merge(type, base, patch) as Json;
-  const object = prune(type, merged, managers, last && recursiveDifference(last.set, ignored), set) as Json;
+  const object = prune(type, merged, managers, last && recursiveDifference(last.set, ignored), configured) as Json;
 
   const c = exclude(compare(type, base, object), ignored);
   const changes = union(c.added, c.modified);
@@ -234,12 +235,12 @@ function configuredPaths(type: MergeType, patch: Json, options: ApplyOptions): F
 }
 
 /** Takes out what the manager applied last time, no longer applies, and nobody else manages. */
-function prune(type: MergeType, merged: Json, managers: Managers, last: FieldSet | undefined, set: FieldSet): unknown {
-  if (last === undefined || isEmpty(difference(last, set))) return merged;
+function prune(type: MergeType, merged: Json, managers: Managers, last: FieldSet | undefined, configured: FieldSet): unknown {
+  if (last === undefined || isEmpty(difference(last, configured))) return merged;
   const named = (s: FieldSet) => withNamedFields(type, s);
   const lastPaths = named(last);
   const mergedPaths = named(fieldSetOf(type, merged));
-  let managed = emptySet;
+  let managed = configured;
   for (const m of managers.values()) managed = union(managed, m.set);
   // Without all of it, then with what someone still manages put back, then with what was never this manager's.
   let pruned = remove(type, merged, lastPaths);
