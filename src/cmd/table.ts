@@ -32,4 +32,9 @@ export const commands: readonly Row[] = [
     summary: "Runs kube-proxy, which makes services reachable on this node",
     load: async () => (await import("./proxy.ts")).default,
   },
+  {
+    name: "kubelet",
+    summary: "Runs the kubelet, which brings the pods of a node to life through a CRI runtime",
+    load: async () => (await import("./kubelet.ts")).default,
+  },
 ];

@@ -52,6 +52,7 @@ export class Kubelet implements Component {
   #events: EventRecorder | undefined;
   #server: { readonly port: number; readonly address: string; stop(): Promise<void> } | undefined;
   #runtimeTrouble: string | undefined = "the container runtime has not answered yet";
+  #static: { stop(): void } | undefined;
   #stopped = false;
 
   constructor(options: KubeletOptions) {
@@ -117,13 +118,42 @@ export class Kubelet implements Component {
     serviceInformer.start();
     await Promise.all([pleg.start(), this.#serve(context, manager)]);
     await node.start();
+    const mirrors = await this.#staticPods(manager, context, node);
     informer.on({
-      add: (pod) => isMirrorPod(pod) || manager.put(pod),
-      update: (_, pod) => isMirrorPod(pod) || manager.put(pod),
-      delete: (pod) => isMirrorPod(pod) || manager.delete(pod),
+      add: (pod) => (isMirrorPod(pod) ? mirrors?.putMirror(pod) : manager.put(pod)),
+      update: (_, pod) => (isMirrorPod(pod) ? mirrors?.putMirror(pod) : manager.put(pod)),
+      delete: (pod) => (isMirrorPod(pod) ? mirrors?.deleteMirror(pod) : manager.delete(pod)),
     });
     informer.start();
-    void informer.synced.then(() => this.#stopped || manager.synced());
+    void informer.synced.then(() => {
+      if (this.#stopped) return;
+      mirrors?.synced();
+      manager.synced();
+    });
+  }
+
+  /** Runs the pods of --pod-manifest-path, if there is one. */
+  async #staticPods(manager: PodManager, context: PodContext, node: NodeAgent) {
+    const { podManifestPath: path, transport, nodeName } = this.#options;
+    if (!path) return undefined;
+    const [{ MirrorPods, StaticPods }, { MirrorKeeper }] = await Promise.all([import("./config/static-pods.ts"), import("./mirrors.ts")]);
+    const keeper = new MirrorKeeper(new MirrorPods(transport, () => node.node?.metadata.uid, this.#log), context.statuses, nodeName);
+    const files = new StaticPods({
+      path,
+      nodeName,
+      log: this.#log,
+      put: (pod) => {
+        manager.put(pod);
+        keeper.putStatic(pod);
+      },
+      delete: (pod) => {
+        manager.delete(pod);
+        keeper.deleteStatic(pod);
+      },
+    });
+    await files.start();
+    this.#static = files;
+    return keeper;
   }
 
   /** Waits for the runtime's socket: it may be starting beside us. */
@@ -241,6 +271,7 @@ export class Kubelet implements Component {
     if (this.#stopped) return;
     this.#stopped = true;
     await Promise.all([this.#podInformer?.stop(), this.#services?.stop(), this.#objects?.stop()]);
+    this.#static?.stop();
     this.#probes?.stop();
     this.#pleg?.stop();
     await this.#pods?.stop();

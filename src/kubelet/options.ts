@@ -5,8 +5,8 @@ export interface ServingTls {
   /** PEM. */
   cert: string;
   key: string;
-  /** PEM of the authority whose client certificates may use the kubelet's API. */
-  clientCa: string;
+  /** PEM of the authority whose client certificates may use the kubelet's API; without it only tokens do. */
+  clientCa?: string;
 }
 
 export interface KubeletOptions {

@@ -6,9 +6,12 @@ import { Backoff } from "../client/backoff.ts";
 import { pods } from "../client/resources.ts";
 import type { ApiTransport } from "../client/transport.ts";
 import type { Logger } from "../platform/log.ts";
+import { isStaticPod } from "./pod/labels.ts";
 import { statusPatch } from "./status-patch.ts";
 
 interface Entry {
+  /** Of the pod in the API: the mirror's for a static pod; undefined while it has none. */
+  uid: string | undefined;
   namespace: string;
   name: string;
   /** What the apiserver has, as far as is known. */
@@ -34,11 +37,26 @@ export class StatusManager {
     const uid = pod.metadata.uid!;
     let entry = this.#entries.get(uid);
     if (!entry) {
-      entry = { namespace: pod.metadata.namespace!, name: pod.metadata.name!, sent: pod.status ?? {}, gone: false };
+      entry = this.#entry(pod, isStaticPod(pod) ? undefined : uid);
       this.#entries.set(uid, entry);
     }
     entry.wanted = status;
-    entry.writing ??= this.#write(uid, entry);
+    if (entry.uid) entry.writing ??= this.#write(entry);
+  }
+
+  /** The mirror of a static pod came, or went. */
+  mirrored(pod: coreV1.Pod, mirror: coreV1.Pod | undefined): void {
+    const entry = this.#entries.get(pod.metadata.uid!) ?? this.#entry(pod, undefined);
+    this.#entries.set(pod.metadata.uid!, entry);
+    if (entry.uid === mirror?.metadata.uid) return;
+    entry.uid = mirror?.metadata.uid;
+    entry.wanted ??= entry.sent;
+    entry.sent = mirror?.status ?? {};
+    if (entry.uid) entry.writing ??= this.#write(entry);
+  }
+
+  #entry(pod: coreV1.Pod, uid: string | undefined): Entry {
+    return { uid, namespace: pod.metadata.namespace!, name: pod.metadata.name!, sent: pod.status ?? {}, gone: false };
   }
 
   /** What the apiserver now shows for a pod; a status that someone else overwrote is written again. */
@@ -67,18 +85,18 @@ export class StatusManager {
     this.#stop.abort();
   }
 
-  async #write(uid: string, entry: Entry): Promise<void> {
+  async #write(entry: Entry): Promise<void> {
     // Statuses set within one turn of the event loop go out as one.
     await Promise.resolve();
     const backoff = new Backoff({ initial: 50, max: 10_000, factor: 2, jitter: 0.5 });
     try {
-      while (entry.wanted && !entry.gone && !this.#stop.signal.aborted) {
+      while (entry.wanted && entry.uid && !entry.gone && !this.#stop.signal.aborted) {
         const wanted = entry.wanted;
         const patch = statusPatch(entry.sent, wanted);
         if (patch) {
           try {
             await this.#transport.patch({ ...pods, namespace: entry.namespace, name: entry.name, subresource: "status" }, "strategic", {
-              metadata: { uid },
+              metadata: { uid: entry.uid },
               status: patch,
             });
           } catch (error) {

@@ -13,7 +13,9 @@ const needed = ["/usr/bin/containerd", "/usr/sbin/runc", "/usr/lib/cni/bridge", 
 export function missing(): string | undefined {
   if (process.getuid?.() !== 0) return "needs root";
   const absent = needed.filter((p) => !existsSync(p));
-  return absent.length > 0 ? `needs ${absent.join(", ")} (apt-get install containerd containernetworking-plugins busybox-static)` : undefined;
+  return absent.length > 0
+    ? `needs ${absent.join(", ")} (apt-get install containerd containernetworking-plugins busybox-static)`
+    : undefined;
 }
 
 export interface TestContainerd extends AsyncDisposable {
@@ -71,7 +73,12 @@ export async function startContainerd(): Promise<TestContainerd> {
           bridge,
           isGateway: true,
           ipMasq: false,
-          ipam: { type: "host-local", dataDir: join(dir, "ipam"), ranges: [[{ subnet: `${prefix}.0.0/24` }]], routes: [{ dst: "0.0.0.0/0" }] },
+          ipam: {
+            type: "host-local",
+            dataDir: join(dir, "ipam"),
+            ranges: [[{ subnet: `${prefix}.0.0/24` }]],
+            routes: [{ dst: "0.0.0.0/0" }],
+          },
         },
         { type: "portmap", capabilities: { portMappings: true } },
       ],

@@ -16,7 +16,10 @@ async function tar(files: { name: string; data?: Buffer | string; mode?: number;
   return Buffer.concat(chunks);
 }
 
-const applets = "sh sleep cat echo ls wget nc httpd id env true false test touch head tail grep hostname ps kill mkdir date seq yes stat mount sync".split(" ");
+const applets =
+  "sh sleep cat echo ls wget nc httpd id env true false test touch head tail grep hostname ps kill mkdir date seq yes stat mount sync".split(
+    " ",
+  );
 
 /** A docker-archive of busybox under some names. */
 export async function busyboxArchive(tags: string[], config: Record<string, unknown> = {}): Promise<Buffer> {
