@@ -13,7 +13,9 @@ import { ObjectCache } from "./config/objects.ts";
 import { TokenManager } from "./config/tokens.ts";
 import { type Cri, dial, rpcMessage } from "./cri/client.ts";
 import { Pleg } from "./cri/pleg.ts";
+import { ImageCollector } from "./images/collector.ts";
 import { ImageManager } from "./images/manager.ts";
+import { LogRotation } from "./log-rotation.ts";
 import { NodeAgent } from "./node/agent.ts";
 import { defaultIP, fileSystem, type Machine, machine } from "./node/machine.ts";
 import { allocatable } from "./node/status.ts";
@@ -22,7 +24,7 @@ import { Backoff } from "./pod/backoff.ts";
 import { PodCgroups } from "./pod/cgroup.ts";
 import { type PodContext, recorder } from "./pod/context.ts";
 import { type DnsConfig, parseResolvConf } from "./pod/dns.ts";
-import { isMirrorPod } from "./pod/labels.ts";
+import { isMirrorPod, isStaticPod } from "./pod/labels.ts";
 import { PodManager } from "./pods.ts";
 import { runProbe } from "./probes/actions.ts";
 import { ProbeManager } from "./probes/manager.ts";
@@ -30,6 +32,8 @@ import { StatusManager } from "./status-manager.ts";
 import { VolumeManager } from "./volumes/manager.ts";
 
 const defaultMaxPods = 110;
+const defaultLogSize = 10 * 2 ** 20;
+const defaultLogFiles = 5;
 const crashLoop = { initial: 10_000, max: 300_000 };
 /** A runtime that comes up beside us is tried again this soon, in milliseconds. */
 const dialPeriod = 20;
@@ -52,7 +56,7 @@ export class Kubelet implements Component {
   #events: EventRecorder | undefined;
   #server: { readonly port: number; readonly address: string; stop(): Promise<void> } | undefined;
   #runtimeTrouble: string | undefined = "the container runtime has not answered yet";
-  #static: { stop(): void } | undefined;
+  readonly #background: { stop(): void }[] = [];
   #stopped = false;
 
   constructor(options: KubeletOptions) {
@@ -117,7 +121,6 @@ export class Kubelet implements Component {
 
     serviceInformer.start();
     await Promise.all([pleg.start(), this.#serve(context, manager)]);
-    await node.start();
     const mirrors = await this.#staticPods(manager, context, node);
     informer.on({
       add: (pod) => (isMirrorPod(pod) ? mirrors?.putMirror(pod) : manager.put(pod)),
@@ -130,6 +133,17 @@ export class Kubelet implements Component {
       mirrors?.synced();
       manager.synced();
     });
+    const rotation = new LogRotation({
+      cri,
+      pleg,
+      log: this.#log,
+      maxSize: o.containerLogMaxSize ?? defaultLogSize,
+      maxFiles: o.containerLogMaxFiles ?? defaultLogFiles,
+    });
+    const collector = new ImageCollector(cri, context.images.lastUsed, this.#log);
+    this.#background.push(rotation, collector);
+    for (const work of [rotation, collector]) work.start();
+    await node.start();
   }
 
   /** Runs the pods of --pod-manifest-path, if there is one. */
@@ -152,7 +166,7 @@ export class Kubelet implements Component {
       },
     });
     await files.start();
-    this.#static = files;
+    this.#background.push(files);
     return keeper;
   }
 
@@ -241,8 +255,9 @@ export class Kubelet implements Component {
       },
       dns: () => ({ clusterDns: o.clusterDns ?? [], clusterDomain: o.clusterDomain ?? "cluster.local", host: this.#hostDns() }),
       allocatable: () => resources,
-      services: async () => {
-        await serviceInformer.synced;
+      services: async (pod) => {
+        // A static pod may be what the apiserver itself waits for.
+        if (!isStaticPod(pod)) await serviceInformer.synced;
         return serviceInformer.lister.list();
       },
       runtimeClass: (name) => o.transport.get<nodeV1.RuntimeClass>({ ...runtimeClasses, name }),
@@ -271,7 +286,7 @@ export class Kubelet implements Component {
     if (this.#stopped) return;
     this.#stopped = true;
     await Promise.all([this.#podInformer?.stop(), this.#services?.stop(), this.#objects?.stop()]);
-    this.#static?.stop();
+    for (const work of this.#background) work.stop();
     this.#probes?.stop();
     this.#pleg?.stop();
     await this.#pods?.stop();

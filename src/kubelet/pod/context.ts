@@ -36,8 +36,8 @@ export interface PodContext {
   allocatable(): Allocatable;
   /** "containerd" or "kubun": the scheme of container IDs. */
   runtimeName: string;
-  /** Resolves once the services are known. */
-  services(): Promise<Iterable<coreV1.Service>>;
+  /** Resolves once the services are known, if the pod came from the apiserver. */
+  services(pod: coreV1.Pod): Promise<Iterable<coreV1.Service>>;
   runtimeClass(name: string): Promise<nodeV1.RuntimeClass>;
   secret(pod: coreV1.Pod, name: string): Promise<coreV1.Secret>;
   log: Logger;

@@ -180,7 +180,7 @@ async function buildConfig(ctx: PodContext, input: StartInput, image: ImageFound
     secret: (name) => ctx.objects.secret(pod, name),
     addresses: { podIPs, hostIPs: ctx.hostIPs },
     allocatable: ctx.allocatable(),
-    services: serviceEnv(await ctx.services(), pod.metadata.namespace ?? "", pod.spec.enableServiceLinks ?? true),
+    services: serviceEnv(await ctx.services(pod), pod.metadata.namespace ?? "", pod.spec.enableServiceLinks ?? true),
   });
   const mounts = await containerMounts({
     pod,
