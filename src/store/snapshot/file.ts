@@ -1,11 +1,11 @@
-// A snapshot's file: "kubunsnp" | version u32 | 4 bytes of zero, and then
+// A snapshot's file: "kubunsnp" | version u32 | crc32c u32 of these, and then
 // chunks of { bytes u32 | crc32c u32 | CBOR }. The last chunk says how many
 // there were, so that a file cut short is known.
 import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
 import { basename, join } from "node:path";
 import { crc32c } from "../wal/crc32c.ts";
 import { syncDirectory } from "../wal/files.ts";
-import { CorruptFile } from "../wal/format.ts";
+import { CorruptFile, refuseNewer } from "../wal/format.ts";
 
 const MAGIC = new TextEncoder().encode("kubunsnp");
 const FORMAT_VERSION = 1;
@@ -50,7 +50,9 @@ export async function writeSnapshot(dir: string, id: SnapshotId, chunks: Iterabl
   try {
     const header = new Uint8Array(HEADER);
     header.set(MAGIC);
-    new DataView(header.buffer).setUint32(8, FORMAT_VERSION, true);
+    const headerView = new DataView(header.buffer);
+    headerView.setUint32(8, FORMAT_VERSION, true);
+    headerView.setUint32(12, crc32c(header, 0, 12), true);
     writeAll(fd, header);
     let count = 0;
     const put = (value: unknown) => {
@@ -87,10 +89,8 @@ export async function readSnapshot(path: string, visit: (chunk: unknown) => void
   const bytes = readFileSync(path);
   if (bytes.length < HEADER || !MAGIC.every((b, i) => bytes[i] === b)) throw new CorruptFile(path, 0, "not a snapshot (wrong magic)");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const version = view.getUint32(8, true);
-  if (version > FORMAT_VERSION) {
-    throw new Error(`${path}: written by a newer version of kubun (format ${version}, this one reads up to ${FORMAT_VERSION})`);
-  }
+  if (crc32c(bytes, 0, 12) !== view.getUint32(12, true)) throw new CorruptFile(path, 8, "checksum of the header");
+  refuseNewer(path, view.getUint32(8, true), FORMAT_VERSION);
   let count = 0;
   for (let at = HEADER; ; count++) {
     if (at + CHUNK_HEADER > bytes.length) throw new CorruptFile(path, at, "the file ends early");

@@ -2,7 +2,7 @@
 // fdatasync made durable, and holds the records of one group commit. All
 // numbers are little-endian.
 //
-//   segment   "kubunwal" | version u32 | crc u32 of what follows to byte 64 |
+//   segment   "kubunwal" | version u32 | crc u32 of all else but the magic |
 //             segment u64 | first frame u64 | first index u64 | cluster u64 |
 //             member u64 | 8 bytes of zero
 //   frame     "KFrm" | crc u32 of the next 24 bytes | body bytes u32 |
@@ -81,8 +81,15 @@ export function encodeSegmentHeader(h: SegmentHeader): Uint8Array {
   putNumber(view, 32, h.firstIndex);
   view.setBigUint64(40, h.clusterId, true);
   view.setBigUint64(48, h.memberId, true);
-  view.setUint32(12, crc32c(bytes, 16), true);
+  view.setUint32(12, headerCrc(bytes), true);
   return bytes;
+}
+
+const headerCrc = (bytes: Uint8Array) => crc32c(bytes, 16, SEGMENT_HEADER, crc32c(bytes, 8, 12));
+
+/** Throws an Error for a format that only a newer kubun can read. */
+export function refuseNewer(file: string, version: number, known: number): void {
+  if (version > known) throw new Error(`${file}: written by a newer version of kubun (format ${version}, this one reads up to ${known})`);
 }
 
 /** Throws CorruptFile, or an Error if a newer version wrote it. */
@@ -91,10 +98,8 @@ export function decodeSegmentHeader(file: string, bytes: Uint8Array): SegmentHea
   if (!MAGIC.every((b, i) => bytes[i] === b)) throw new CorruptFile(file, 0, "not a WAL segment (wrong magic)");
   const view = viewOf(bytes);
   const version = view.getUint32(8, true);
-  if (view.getUint32(12, true) !== crc32c(bytes, 16, SEGMENT_HEADER)) throw new CorruptFile(file, 12, "checksum of the header");
-  if (version > FORMAT_VERSION) {
-    throw new Error(`${file}: written by a newer version of kubun (format ${version}, this one reads up to ${FORMAT_VERSION})`);
-  }
+  if (view.getUint32(12, true) !== headerCrc(bytes)) throw new CorruptFile(file, 8, "checksum of the header");
+  refuseNewer(file, version, FORMAT_VERSION);
   return {
     segment: getNumber(view, 16),
     firstFrame: getNumber(view, 24),

@@ -34,6 +34,8 @@ export interface WalOptions {
   /** Entries after this index are handed to `entry`. */
   after: number;
   entry(entry: Entry): void;
+  /** fdatasync, for tests that break it. */
+  sync?: (fd: number) => Promise<void>;
 }
 
 interface Segment {
@@ -70,6 +72,7 @@ export class Wal {
   readonly #dir: string;
   readonly #segmentBytes: number;
   readonly #segments: Segment[];
+  readonly #sync: (fd: number) => Promise<void>;
   #fd: number;
   /** Where the next frame goes, and up to where the file has room for it. */
   #end: number;
@@ -80,6 +83,7 @@ export class Wal {
 
   private constructor(dir: string, options: WalOptions) {
     this.#dir = dir;
+    this.#sync = options.sync ?? dataSync;
     this.#segmentBytes = options.segmentBytes ?? 16 * 1024 * 1024;
     const found = listSegments(dir);
     this.created = found.length === 0;
@@ -173,7 +177,7 @@ export class Wal {
     const bytes = encodeFrame(this.#nextFrame, entries, hardState);
     this.#write(bytes, this.#end);
     try {
-      await dataSync(this.#fd);
+      await this.#sync(this.#fd);
     } catch (error) {
       this.#broken = new WalError(`fdatasync of ${this.#segments.at(-1)!.path}: ${(error as Error).message}`, true, error);
       throw this.#broken;

@@ -1,0 +1,216 @@
+import { afterEach, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { crc32c } from "./crc32c.ts";
+import { CorruptFile, type Entry, FRAME_HEADER, SEGMENT_HEADER } from "./format.ts";
+import { DirectoryLocked, lockDirectory } from "./lock.ts";
+import { Wal, type WalError, type WalOptions } from "./wal.ts";
+
+const folders: string[] = [];
+const folder = () => {
+  const dir = mkdtempSync(join(tmpdir(), "kubun-wal-"));
+  folders.push(dir);
+  return dir;
+};
+afterEach(() => {
+  for (const dir of folders.splice(0)) rmSync(dir, { recursive: true, force: true });
+});
+
+const identity = { clusterId: 11n, memberId: 22n };
+
+function open(dir: string, options: Partial<WalOptions> = {}): { wal: Wal; entries: Entry[] } {
+  const entries: Entry[] = [];
+  const wal = Wal.open(dir, {
+    after: 0,
+    create: () => identity,
+    entry: (e) => entries.push({ ...e, data: e.data.slice() }),
+    ...options,
+  });
+  return { wal, entries };
+}
+
+const entry = (index: number, data: Uint8Array, term = 1): Entry => ({ index, term, data });
+const files = (dir: string) => readdirSync(dir).sort();
+const filled = (length: number, byte = 0xa5) => new Uint8Array(length).fill(byte);
+
+/** Writes batches of one-kilobyte entries; returns the log's folder. */
+async function written(batches: readonly number[], segmentBytes?: number): Promise<string> {
+  const dir = folder();
+  const { wal } = open(dir, { segmentBytes });
+  let index = 1;
+  for (const n of batches) await wal.append(Array.from({ length: n }, () => entry(index, filled(1000, index++ % 255 || 1))));
+  wal.close();
+  return dir;
+}
+
+test("CRC-32C gives the check value of its catalogue", () => {
+  expect(crc32c(new TextEncoder().encode("123456789"))).toBe(0xe3069283);
+  const bytes = new TextEncoder().encode("in two parts, the same");
+  expect(crc32c(bytes, 5, undefined, crc32c(bytes, 0, 5))).toBe(crc32c(bytes));
+});
+
+test("what was appended is read back, whatever its size, and its identity and hard state with it", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.array(fc.uint8Array({ maxLength: 5000 }), { maxLength: 5 }), { maxLength: 10 }),
+      fc.integer({ min: 4096, max: 20_000 }),
+      async (batches, segmentBytes) => {
+        const dir = folder();
+        const first = open(dir, { segmentBytes });
+        let index = 0;
+        const all: Entry[] = [];
+        for (const [term, batch] of batches.entries()) {
+          const entries = batch.map((data) => entry(++index, data, term));
+          await first.wal.append(entries, { term, vote: 22n, commit: index });
+          all.push(...entries);
+        }
+        first.wal.close();
+        const second = open(dir, { segmentBytes });
+        expect(second.entries).toEqual(all);
+        expect(second.wal.identity).toEqual(identity);
+        expect(second.wal.lastIndex).toBe(index);
+        if (batches.length > 0) expect(second.wal.hardState).toEqual({ term: batches.length - 1, vote: 22n, commit: index });
+        await second.wal.append([entry(index + 1, filled(10))]);
+        second.wal.close();
+        const third = open(dir, { segmentBytes });
+        expect(third.entries).toHaveLength(all.length + 1);
+        third.wal.close();
+        rmSync(dir, { recursive: true });
+      },
+    ),
+    { numRuns: 40 },
+  );
+});
+
+test("a segment cut off anywhere loses no more than the batches that the cut is in", async () => {
+  const batches = [1, 3, 1, 2, 1];
+  const dir = await written(batches);
+  const path = join(dir, files(dir)[0]!);
+  const whole = readFileSync(path);
+  for (let size = SEGMENT_HEADER; size <= whole.length; size += 97) {
+    writeFileSync(path, whole);
+    truncateSync(path, size);
+    const { wal, entries } = open(dir);
+    const survived = entries.length;
+    const sums = batches.map((_, i) => batches.slice(0, i + 1).reduce((a, b) => a + b, 0));
+    expect([0, ...sums]).toContain(survived);
+    expect(entries.map((e) => e.index)).toEqual(Array.from({ length: survived }, (_, i) => i + 1));
+    await wal.append([entry(survived + 1, filled(100))]);
+    wal.close();
+    const again = open(dir);
+    expect(again.entries).toHaveLength(survived + 1);
+    again.wal.close();
+  }
+});
+
+test("a write of which some sectors never reached the disk is cut off", async () => {
+  const dir = await written([1, 8]);
+  const path = join(dir, files(dir)[0]!);
+  const bytes = readFileSync(path);
+  // The second batch is 8 KB; its middle was not written.
+  bytes.fill(0, 4096, 6144);
+  writeFileSync(path, bytes);
+  const { wal, entries } = open(dir);
+  expect(entries).toHaveLength(1);
+  expect(wal.cut).toMatchObject({ file: path });
+  wal.close();
+});
+
+test("a flipped bit anywhere in what was acknowledged is refused, naming file and offset", async () => {
+  const dir = await written([1, 2, 1]);
+  const path = join(dir, files(dir)[0]!);
+  const whole = readFileSync(path);
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: whole.length - 1 }), fc.integer({ min: 0, max: 7 }), (at, bit) => {
+      const damaged = Buffer.from(whole);
+      damaged[at]! ^= 1 << bit;
+      writeFileSync(path, damaged);
+      let error: unknown;
+      try {
+        open(dir).wal.close();
+      } catch (e) {
+        error = e;
+      }
+      expect(error).toBeInstanceOf(CorruptFile);
+      const { file, offset, message } = error as CorruptFile;
+      expect(file).toBe(path);
+      expect(offset).toBeLessThanOrEqual(at);
+      expect(message).toContain(`${path}: corrupt at offset ${offset}`);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("a zeroed page in the middle is damage, not a torn tail", async () => {
+  const dir = await written([1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+  const path = join(dir, files(dir)[0]!);
+  const bytes = readFileSync(path);
+  bytes.fill(0, 4096, 8192);
+  writeFileSync(path, bytes);
+  expect(() => open(dir)).toThrow(CorruptFile);
+});
+
+test("a missing segment, a cut one before the last, and a newer format are refused", async () => {
+  const dir = await written([1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 4096);
+  const names = files(dir);
+  expect(names.length).toBeGreaterThan(3);
+  const second = join(dir, names[1]!);
+  const kept = readFileSync(second);
+  rmSync(second);
+  expect(() => open(dir)).toThrow("segment 2 before it is missing");
+  writeFileSync(second, kept.subarray(0, kept.length - FRAME_HEADER));
+  expect(() => open(dir)).toThrow(CorruptFile);
+  writeFileSync(second, kept);
+  open(dir).wal.close();
+  expect(() => open(dir, { after: 0, entry: () => {} }).wal.close()).not.toThrow();
+});
+
+test("segments are released once a snapshot covers them, and not before", async () => {
+  const dir = await written([1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 4096);
+  const before = files(dir).length;
+  const { wal } = open(dir, { segmentBytes: 4096 });
+  wal.release(0);
+  expect(files(dir)).toHaveLength(before);
+  wal.release(6);
+  expect(files(dir).length).toBeLessThan(before);
+  wal.close();
+  const { wal: again, entries } = open(dir, { after: 6 });
+  expect(entries.map((e) => e.index)).toEqual([7, 8, 9, 10, 11, 12]);
+  again.close();
+  expect(() => open(dir, { after: 0 })).toThrow(/entries 1 to \d+ are missing/);
+});
+
+test("after a failed fdatasync nothing more is taken", async () => {
+  const dir = folder();
+  let broken = false;
+  const { wal } = open(dir, {
+    sync: () => (broken ? Promise.reject(Object.assign(new Error("EIO"), { code: "EIO" })) : Promise.resolve()),
+  });
+  await wal.append([entry(1, filled(10))]);
+  broken = true;
+  const failure = (await wal.append([entry(2, filled(10))]).catch((e: unknown) => e)) as WalError;
+  expect([failure.broken, failure.noSpace]).toEqual([true, false]);
+  broken = false;
+  expect(await wal.append([entry(2, filled(10))]).catch((e: unknown) => e)).toBe(failure);
+  expect(wal.lastIndex).toBe(1);
+  wal.close();
+  const again = open(dir);
+  expect(again.entries[0]).toMatchObject({ index: 1 });
+  again.wal.close();
+});
+
+test("a clean end leaves no reserved room in the file", async () => {
+  const dir = await written([1]);
+  expect(statSync(join(dir, files(dir)[0]!)).size).toBeLessThan(2000);
+});
+
+test("one process at a time has a directory", () => {
+  const dir = folder();
+  const lock = lockDirectory(dir);
+  expect(() => lockDirectory(dir)).toThrow(DirectoryLocked);
+  expect(() => lockDirectory(dir)).toThrow(`in use by process ${process.pid}`);
+  lock.release();
+  lockDirectory(dir).release();
+});
