@@ -1,0 +1,60 @@
+// What a new cluster's store has to hold before anybody asks.
+import { deepFreeze } from "../api/equal.ts";
+import type { KubeObject } from "../api/object.ts";
+import { bootstrapRbac } from "./auth/bootstrap-roles.ts";
+import { timestamp } from "./registry/registry.ts";
+import type { Resources } from "./registry/resources.ts";
+import type { Fresh } from "./registry/strategy.ts";
+import { loopback } from "./request.ts";
+import { objectKey } from "./storage/keys.ts";
+import type { Storage } from "./storage/storage.ts";
+
+const namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+const priorityClasses: [name: string, value: number, description: string][] = [
+  [
+    "system-cluster-critical",
+    2_000_000_000,
+    "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+  ],
+  ["system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."],
+];
+
+function objects(): KubeObject[] {
+  return [
+    ...namespaces.map((name) => ({ kind: "Namespace", apiVersion: "v1", metadata: { name } })),
+    ...priorityClasses.map(([name, value, description]) => ({
+      kind: "PriorityClass",
+      apiVersion: "scheduling.k8s.io/v1",
+      metadata: { name },
+      value,
+      description,
+      preemptionPolicy: "PreemptLowerPriority",
+    })),
+    ...bootstrapRbac(),
+  ];
+}
+
+const plurals: Record<string, [group: string, version: string, plural: string]> = {
+  Namespace: ["", "v1", "namespaces"],
+  PriorityClass: ["scheduling.k8s.io", "v1", "priorityclasses"],
+  ClusterRole: ["rbac.authorization.k8s.io", "v1", "clusterroles"],
+  ClusterRoleBinding: ["rbac.authorization.k8s.io", "v1", "clusterrolebindings"],
+  Role: ["rbac.authorization.k8s.io", "v1", "roles"],
+  RoleBinding: ["rbac.authorization.k8s.io", "v1", "rolebindings"],
+};
+
+/** Creates what is missing, all in one transaction. The cache is loaded. */
+export async function bootstrap(storage: Storage, resources: Resources, now: number): Promise<void> {
+  const creationTimestamp = timestamp(now);
+  const missing = objects().flatMap((o) => {
+    const resource = resources.need(...plurals[o.kind!]!);
+    const key = objectKey(o.metadata.namespace, o.metadata.name!);
+    if (resource.bucket.get(key)) return [];
+    const { kind, apiVersion, metadata, ...rest } = o;
+    const object = { kind, apiVersion, metadata: { ...metadata, uid: crypto.randomUUID(), creationTimestamp }, ...rest } as Fresh;
+    resource.strategy.prepareCreate?.(object, { user: loopback });
+    return [{ bucket: resource.bucket, key, object: deepFreeze(object) }];
+  });
+  if (missing.length) await storage.createAll(missing);
+}

@@ -1,0 +1,407 @@
+// Reads and writes of the store, and the watch cache over all of it: one range
+// and one watch on the whole prefix feed every collection's bucket.
+import type { KubeObject } from "../../api/object.ts";
+import { conflict, gone, internalError, type StatusError, serviceUnavailable, timeout } from "../../api/status.ts";
+import { type Compare, type KeyValue, type Op, type StoreClient, StoreError, type Watch, type WatchEvent } from "../../client/etcd.ts";
+import { logger } from "../../platform/log.ts";
+import { Bucket, type Index } from "./bucket.ts";
+import { Codec, type ProtobufDecoder } from "./codec.ts";
+import { Entry } from "./entry.ts";
+
+const log = logger("kube-apiserver");
+/** Pairs in one answer while the cache loads; bounds the message, not the cache. */
+const pageSize = 5000;
+/** How long a read waits for the cache to reach the store's revision. */
+const freshnessTimeout = 3000;
+/** Objects that expire share a lease for this many seconds (upstream's lease manager). */
+const leaseReuseSeconds = 60;
+
+export interface Preconditions {
+  uid?: string;
+  resourceVersion?: string;
+}
+
+/** What a write makes of the current state: the next one, or nothing. */
+export type Change = { put: KubeObject; ttl?: number } | { delete: true } | { keep: true };
+
+interface Waiter {
+  revision: number;
+  resolve(): void;
+}
+
+export class Storage {
+  readonly client: StoreClient;
+  readonly #prefix: string;
+  readonly #codec: Codec;
+  readonly #buckets = new Map<string, Bucket>();
+  /** Collections that nobody has registered, such as those of a newer version. */
+  #revision = 0;
+  #watch: Watch | undefined;
+  #stopped = false;
+  #ready = false;
+  #waiters: Waiter[] = [];
+  #fresh: Promise<number> | undefined;
+  readonly #progress = new Set<(revision: number) => void>();
+  readonly #resets = new Set<() => void>();
+  #lease: { id: Promise<bigint>; ttl: number; until: number } | undefined;
+  #delay = 100;
+
+  constructor(client: StoreClient, prefix: string, protobuf: ProtobufDecoder) {
+    this.client = client;
+    this.#prefix = `${prefix.replace(/\/+$/, "")}/`;
+    this.#codec = new Codec(protobuf);
+  }
+
+  /** Adds a collection; before start(), or later for one that is known to be empty. */
+  addBucket(prefix: string, indexes?: Record<string, Index>): Bucket {
+    let bucket = this.#buckets.get(prefix);
+    if (!bucket) {
+      bucket = new Bucket(prefix, indexes);
+      if (this.#ready) bucket.reset([], this.#revision);
+      this.#buckets.set(prefix, bucket);
+    }
+    return bucket;
+  }
+
+  /** The cache has seen every change up to this revision. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get ready(): boolean {
+    return this.#ready;
+  }
+
+  /** Loads everything and follows it from there. */
+  async start(): Promise<void> {
+    await this.#load();
+    this.#follow();
+    this.#ready = true;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#watch?.cancel();
+    for (const w of this.#waiters.splice(0)) w.resolve();
+    for (const reset of this.#resets) reset();
+  }
+
+  /** Called after each batch of changes with the cache's revision. */
+  onProgress(listener: (revision: number) => void): () => void {
+    this.#progress.add(listener);
+    return () => this.#progress.delete(listener);
+  }
+
+  /** Called when history was lost, and every watch has to start anew. */
+  onReset(listener: () => void): () => void {
+    this.#resets.add(listener);
+    return () => this.#resets.delete(listener);
+  }
+
+  key(bucket: Bucket, key: string): Uint8Array {
+    return Buffer.from(`${this.#prefix}${bucket.prefix}/${key}`);
+  }
+
+  async #load(): Promise<void> {
+    const end = prefixEnd(this.#prefix);
+    const found = new Map<Bucket, Entry[]>();
+    let key: Uint8Array = Buffer.from(this.#prefix);
+    let revision = 0;
+    for (;;) {
+      const page = await this.client.range(key, { end, limit: pageSize, revision });
+      revision ||= page.revision;
+      for (const kv of page.kvs) {
+        const at = this.#locate(kv.key);
+        if (!at) continue;
+        let list = found.get(at.bucket);
+        if (!list) {
+          list = [];
+          found.set(at.bucket, list);
+        }
+        list.push(new Entry(at.key, kv.modRevision, this.#codec.decode(kv)));
+      }
+      const last = page.kvs.at(-1);
+      if (!page.more || !last) break;
+      key = Buffer.concat([last.key, Buffer.of(0)]);
+    }
+    for (const bucket of this.#buckets.values()) bucket.reset(found.get(bucket) ?? [], revision);
+    this.#advance(revision);
+  }
+
+  #locate(storeKey: Uint8Array): { bucket: Bucket; key: string } | undefined {
+    const path = Buffer.from(storeKey.buffer, storeKey.byteOffset, storeKey.byteLength).toString("utf8", this.#prefix.length);
+    const first = path.indexOf("/");
+    if (first < 0) return undefined;
+    let bucket = this.#buckets.get(path.slice(0, first));
+    if (bucket) return { bucket, key: path.slice(first + 1) };
+    const second = path.indexOf("/", first + 1);
+    bucket = second < 0 ? undefined : this.#buckets.get(path.slice(0, second));
+    return bucket && { bucket, key: path.slice(second + 1) };
+  }
+
+  #follow(): void {
+    if (this.#stopped) return;
+    this.#watch = this.client.watch(
+      Buffer.from(this.#prefix),
+      { end: prefixEnd(this.#prefix), startRevision: this.#revision + 1, progressNotify: true },
+      {
+        created: () => {
+          this.#delay = 100;
+        },
+        events: (events, revision) => this.#apply(events, revision),
+        progress: (revision) => this.#advance(revision),
+        closed: (reason) => this.#lost(reason),
+      },
+    );
+  }
+
+  #apply(events: WatchEvent[], revision: number): void {
+    const now = performance.now();
+    for (const event of events) {
+      const at = this.#locate(event.kv.key);
+      if (!at) continue;
+      try {
+        at.bucket.apply(at.key, event.kv.modRevision, event.type === "put" ? this.#codec.decode(event.kv) : undefined, now);
+      } catch (error) {
+        log.error("An object in the store can't be read", error, { key: Buffer.from(event.kv.key).toString() });
+      }
+    }
+    this.#advance(revision);
+  }
+
+  #advance(revision: number): void {
+    if (revision <= this.#revision) return;
+    this.#revision = revision;
+    if (this.#waiters.length) {
+      const due = this.#waiters.filter((w) => w.revision <= revision);
+      this.#waiters = this.#waiters.filter((w) => w.revision > revision);
+      for (const w of due) w.resolve();
+    }
+    for (const listener of this.#progress) listener(revision);
+  }
+
+  #lost(reason: { error?: Error; compacted?: number }): void {
+    if (this.#stopped) return;
+    log.warn("The watch on the store ended; starting it again", { compacted: reason.compacted, err: reason.error });
+    const delay = this.#delay;
+    this.#delay = Math.min(this.#delay * 2, 10_000);
+    setTimeout(() => void this.#resume(reason.compacted !== undefined), delay * (0.5 + Math.random()));
+  }
+
+  async #resume(reload: boolean): Promise<void> {
+    if (this.#stopped) return;
+    if (reload) {
+      try {
+        this.#revision = 0;
+        await this.#load();
+      } catch (error) {
+        this.#lost({ compacted: 0, error: error as Error });
+        return;
+      }
+      for (const reset of this.#resets) reset();
+    }
+    this.#follow();
+  }
+
+  /** Waits until the cache has seen a revision. Throws 504 as upstream where that takes too long. */
+  async until(revision: number): Promise<void> {
+    if (this.#revision >= revision) return;
+    this.#watch?.requestProgress();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const reached = await new Promise<boolean>((resolve) => {
+      const waiter = { revision, resolve: () => resolve(true) };
+      this.#waiters.push(waiter);
+      timer = setTimeout(() => {
+        this.#waiters = this.#waiters.filter((w) => w !== waiter);
+        resolve(false);
+      }, freshnessTimeout);
+    });
+    clearTimeout(timer);
+    if (!reached && !this.#stopped) throw tooLarge(revision, this.#revision);
+  }
+
+  /** Waits until the cache holds all that was acknowledged before this call; returns its revision. */
+  fresh(): Promise<number> {
+    // Calls of one tick share a read: it begins after each of them.
+    this.#fresh ??= Promise.resolve().then(async () => {
+      this.#fresh = undefined;
+      const { revision } = await this.#call(this.client.range(Buffer.from(this.#prefix), { limit: 1, keysOnly: true }));
+      await this.until(revision);
+      return this.#revision;
+    });
+    return this.#fresh;
+  }
+
+  /** The newest state of a key, as the store knows it. */
+  async get(bucket: Bucket, key: string): Promise<Entry | undefined> {
+    const { kvs } = await this.#call(this.client.range(this.key(bucket, key)));
+    return kvs[0] && this.#entry(bucket, key, kvs[0]);
+  }
+
+  #entry(bucket: Bucket, key: string, kv: KeyValue): Entry {
+    const cached = bucket.get(key);
+    return cached?.revision === kv.modRevision ? cached : new Entry(key, kv.modRevision, this.#codec.decode(kv));
+  }
+
+  /** Part of a collection as it was at a revision, ordered by key. `from` is the first key, inclusive. */
+  async rangeAt(bucket: Bucket, below: string, from: string, revision: number, limit: number) {
+    const start = `${this.#prefix}${bucket.prefix}/`;
+    const result = await this.#call(
+      this.client.range(Buffer.from(start + from), { end: prefixEnd(start + below), revision, ...(limit ? { limit } : {}) }),
+    );
+    const entries = result.kvs.map((kv) => this.#entry(bucket, Buffer.from(kv.key).toString("utf8", start.length), kv));
+    return { entries, count: result.count, more: result.more, revision: result.revision };
+  }
+
+  /** Stores a new object. Returns undefined where the key is taken. */
+  async create(bucket: Bucket, key: string, object: KubeObject, ttl?: number): Promise<Entry | undefined> {
+    const storeKey = this.key(bucket, key);
+    const value = this.#codec.encode(object);
+    const lease = ttl ? await this.#leaseFor(ttl) : undefined;
+    const result = await this.#call(
+      this.client.txn(
+        [{ key: storeKey, target: "modRevision", op: "=", value: 0 }],
+        [{ type: "put", key: storeKey, value, ...(lease ? { lease } : {}) }],
+      ),
+    );
+    return result.succeeded ? new Entry(key, result.revision, this.#codec.decode({ value, modRevision: result.revision })) : undefined;
+  }
+
+  /** Stores many new objects in as few transactions as the store takes; those that exist are left alone. */
+  async createAll(objects: { bucket: Bucket; key: string; object: KubeObject }[]): Promise<void> {
+    // etcd takes 128 operations in a transaction unless told otherwise.
+    for (let i = 0; i < objects.length; i += 100) {
+      const part = objects.slice(i, i + 100);
+      const puts = part.map((o): Op => ({ type: "put", key: this.key(o.bucket, o.key), value: this.#codec.encode(o.object) }));
+      const free = part.map((o): Compare => ({ key: this.key(o.bucket, o.key), target: "modRevision", op: "=", value: 0 }));
+      const result = await this.#call(this.client.txn(free, puts));
+      if (result.succeeded) continue;
+      for (const o of part) await this.create(o.bucket, o.key, o.object);
+    }
+  }
+
+  /**
+   * Reads, changes and writes a key until no other writer comes between.
+   * `change` may be called several times; it gets undefined where the key is
+   * absent, and what it throws ends the update. The first attempt starts from
+   * the cache, so a refusal is final only on the store's own state.
+   */
+  async update(
+    bucket: Bucket,
+    key: string,
+    change: (current: Entry | undefined) => Change | Promise<Change>,
+  ): Promise<{ entry: Entry | undefined; changed: boolean; deleted: boolean }> {
+    const storeKey = this.key(bucket, key);
+    let current = bucket.get(key);
+    let certain = false;
+    if (!current) {
+      current = await this.get(bucket, key);
+      certain = true;
+    }
+    for (;;) {
+      let next: Change;
+      try {
+        next = await change(current);
+      } catch (error) {
+        if (certain) throw error;
+        const latest = await this.get(bucket, key);
+        certain = true;
+        if (latest?.revision === current?.revision) throw error;
+        current = latest;
+        continue;
+      }
+      if ("keep" in next) {
+        if (certain) return { entry: current, changed: false, deleted: false };
+        const latest = await this.get(bucket, key);
+        certain = true;
+        if (latest?.revision === current?.revision) return { entry: current, changed: false, deleted: false };
+        current = latest;
+        continue;
+      }
+      if ("delete" in next && !current) return { entry: undefined, changed: false, deleted: false };
+      const value = "put" in next ? this.#codec.encode(next.put) : undefined;
+      const lease = "put" in next && next.ttl ? await this.#leaseFor(next.ttl) : undefined;
+      const op: Op = value ? { type: "put", key: storeKey, value, ...(lease ? { lease } : {}) } : { type: "delete", key: storeKey };
+      const result = await this.#call(
+        this.client.txn(
+          [{ key: storeKey, target: "modRevision", op: "=", value: current?.revision ?? 0 }],
+          [op],
+          [{ type: "range", key: storeKey }],
+        ),
+      );
+      if (result.succeeded) {
+        if (value) {
+          const object = this.#codec.decode({ value, modRevision: result.revision });
+          return { entry: new Entry(key, result.revision, object), changed: true, deleted: false };
+        }
+        const last = { ...current!.object, metadata: { ...current!.object.metadata, resourceVersion: String(result.revision) } };
+        return { entry: new Entry(key, result.revision, Object.freeze(last)), changed: true, deleted: true };
+      }
+      const read = result.results[0];
+      const kv = read?.type === "range" ? read.kvs[0] : undefined;
+      current = kv && this.#entry(bucket, key, kv);
+      certain = true;
+    }
+  }
+
+  async #leaseFor(ttl: number): Promise<bigint> {
+    const now = performance.now();
+    if (!this.#lease || this.#lease.ttl !== ttl || this.#lease.until < now) {
+      const id = this.client.leaseGrant(ttl + leaseReuseSeconds).then((l) => l.id);
+      this.#lease = { id, ttl, until: now + leaseReuseSeconds * 1000 };
+      id.catch(() => {
+        this.#lease = undefined;
+      });
+    }
+    return this.#lease.id;
+  }
+
+  /** Turns the store's errors into those of the API. */
+  async #call<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      throw fromStore(error);
+    }
+  }
+}
+
+function fromStore(error: unknown): unknown {
+  if (!(error instanceof StoreError)) return error;
+  switch (error.reason) {
+    case "compacted":
+      return gone("The provided continue parameter is too old to display a consistent list result.");
+    case "unavailable":
+      return serviceUnavailable(error.message);
+    case "timeout":
+      return timeout(error.message);
+    default:
+      return internalError(error.message);
+  }
+}
+
+function tooLarge(wanted: number, current: number): StatusError {
+  const error = timeout(`Too large resource version: ${wanted}, current: ${current}`, 1);
+  error.status.details = { causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }], retryAfterSeconds: 1 };
+  return error;
+}
+
+/** The first key after all that begin with a prefix. */
+export function prefixEnd(prefix: string): Uint8Array {
+  const bytes = Buffer.from(prefix);
+  bytes[bytes.length - 1]! += 1;
+  return bytes;
+}
+
+/** Throws 409 where an object is not the one that the caller means. */
+export function checkPreconditions(named: { group?: string; resource: string }, object: KubeObject, want: Preconditions | undefined): void {
+  const { uid, resourceVersion, name = "" } = object.metadata;
+  if (want?.uid !== undefined && want.uid !== uid)
+    throw conflict(named, name, `Precondition failed: UID in precondition: ${want.uid}, UID in object meta: ${uid}`);
+  if (want?.resourceVersion !== undefined && want.resourceVersion !== resourceVersion)
+    throw conflict(
+      named,
+      name,
+      `Precondition failed: ResourceVersion in precondition: ${want.resourceVersion}, ResourceVersion in object meta: ${resourceVersion}`,
+    );
+}
