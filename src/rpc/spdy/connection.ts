@@ -26,7 +26,7 @@ export class SpdyError extends Error {
 export class SpdyStream implements ByteStream {
   readonly id: number;
   readonly headers: SpdyHeaders;
-  /** What the other side sends; ends with its FIN, throws when it resets. */
+  /** What the other side sends; ends with its FIN or its cancel, throws where it breaks off otherwise. */
   readonly readable: MessageQueue<Uint8Array>;
   /** Settles when the other side has accepted the stream; of a stream of its own at once. */
   readonly accepted: Promise<void>;
@@ -336,10 +336,12 @@ export class SpdyConnection {
         const stream = this.#streams.get(id);
         if (!stream) return;
         this.#streams.delete(id);
-        const error = new SpdyError(`the peer reset the stream with status ${get32(b, 4)}`);
-        stream.localEnded = true;
+        const status = get32(b, 4);
+        const error = new SpdyError(`the peer reset the stream with status ${status}`);
+        stream.localEnded = stream.remoteEnded = true;
         stream.settle.reject(error);
-        return stream.readable.end(error);
+        // Go's servers cancel what is left when they are done, and its readers take that for the end.
+        return stream.readable.end(status === RstStatus.CANCEL ? undefined : error);
       }
       case Type.PING:
         // One of ours has another parity (section 2.6.5).

@@ -168,6 +168,16 @@ describe("connections", () => {
     expect(stream.accepted).rejects.toThrow("status 3");
   });
 
+  test("a stream that the other side cancels ends, as Go's servers do it", async () => {
+    const { client, streams, run } = joined();
+    const stream = client.open({});
+    run();
+    streams[0]!.write(bytes("all"));
+    streams[0]!.reset(RstStatus.CANCEL);
+    run();
+    expect(new TextDecoder().decode(await collect(stream.readable))).toBe("all");
+  });
+
   test("a slow reader pauses the connection, and reading on resumes it", async () => {
     const { client, streams, run, b } = joined();
     const stream = client.open({});
