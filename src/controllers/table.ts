@@ -50,6 +50,23 @@ export const table: Record<string, Row> = {
     aliases: ["replicationcontroller"],
     make: async (ctx, s) => (await import("./replicaset/controller.ts")).replicationController(ctx, workers(s, "rc")),
   },
+  "daemonset-controller": {
+    aliases: ["daemonset"],
+    make: async (ctx, s) => (await import("./daemonset/controller.ts")).daemonSetController(ctx, workers(s, "daemonset", 2)),
+  },
+  "statefulset-controller": {
+    aliases: ["statefulset"],
+    make: async (ctx, s) => (await import("./statefulset/controller.ts")).statefulSetController(ctx, workers(s, "statefulset")),
+  },
+  "job-controller": {
+    aliases: ["job"],
+    make: async (ctx, s) => (await import("./job/controller.ts")).jobController(ctx, workers(s, "job")),
+  },
+  "ttl-after-finished-controller": {
+    aliases: ["ttl-after-finished"],
+    make: async (ctx, s) =>
+      (await import("./ttlafterfinished/controller.ts")).ttlAfterFinishedController(ctx, workers(s, "ttl-after-finished")),
+  },
   "endpointslice-controller": {
     aliases: ["endpointslice"],
     make: async (ctx, s) => (await import("./endpointslice/controller.ts")).endpointSliceController(ctx, workers(s, "service-endpoint")),
