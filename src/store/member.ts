@@ -125,6 +125,7 @@ export class Member implements Applier {
   propose<C extends Command>(command: C): Promise<AnswerOf<C>> {
     const refused = this.#admit(command);
     if (refused) return Promise.reject(refused);
+    if (this.#exceedsQuota(command)) return this.#refuseFull().then((full) => Promise.reject(full));
     const data = encodeCommand(command);
     if (data.length > this.#maxRequestBytes) return Promise.reject(new Refused("request-too-large"));
     return this.#consensus.propose(command, data);
@@ -222,12 +223,19 @@ export class Member implements Applier {
       if (error.broken) return new Refused("storage-failed", { cause: error });
       if (performance.now() - at < RETRY_FULL_DISK) return new Refused(error.noSpace ? "no-space" : "storage-failed", { cause: error });
     }
+    return undefined;
+  }
+
+  #exceedsQuota(command: Command): boolean {
     const stores = command.type === "leaseGrant" || (command.type === "txn" && hasPut(command));
-    if (!stores || this.state.mvcc.size < this.quota) return undefined;
+    return stores && this.state.mvcc.size >= this.quota;
+  }
+
+  /** The refusal of what would go over the quota, once the alarm that keeps every later put out is raised. */
+  async #refuseFull(): Promise<Refused> {
     if (!this.state.full) {
-      const alarm: Alarm = { memberId: this.identity.memberId, kind: "nospace" };
       this.#log.warn("The store is as large as its quota allows", { size: this.state.mvcc.size, quota: this.quota });
-      this.propose({ type: "alarm", raise: true, alarm }).catch((error) => this.#log.error("Could not raise an alarm", error));
+      await this.propose({ type: "alarm", raise: true, alarm: { memberId: this.identity.memberId, kind: "nospace" } });
     }
     return new Refused("no-space");
   }
