@@ -123,7 +123,7 @@ export class Member implements Applier {
 
   /** Proposes a command; answers once it is durable and applied. Rejects with Refused. */
   propose<C extends Command>(command: C): Promise<AnswerOf<C>> {
-    const refused = this.#admit(command);
+    const refused = this.#admit();
     if (refused) return Promise.reject(refused);
     if (this.#exceedsQuota(command)) return this.#refuseFull().then((full) => Promise.reject(full));
     const data = encodeCommand(command);
@@ -216,7 +216,7 @@ export class Member implements Applier {
   }
 
   /** What is refused before it is proposed, because of the state of this member. */
-  #admit(command: Command): Refused | undefined {
+  #admit(): Refused | undefined {
     if (!this.running) return new Refused("unavailable");
     if (this.#failure) {
       const { error, at } = this.#failure;

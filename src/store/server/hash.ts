@@ -13,8 +13,9 @@ export function hashKv(mvcc: Mvcc, at: number): { hash: number; compactRevision:
   if (revision > mvcc.revision) throw new Refused("future-revision");
   const kept: Version[] = [];
   mvcc.keys.scan({ start: "", end: undefined }, (record) => {
-    const v = record.at(mvcc.compactRevision);
-    if (v) kept.push(v);
+    // Of what is compacted away, etcd counts what a compaction at the asked revision would keep.
+    const v = record.at(revision);
+    if (v && v.modRevision <= mvcc.compactRevision) kept.push(v);
   });
   kept.sort((a, b) => a.modRevision - b.modRevision || a.sub - b.sub);
   let hash = crc32c(new TextEncoder().encode("key"));

@@ -189,21 +189,26 @@ class WatchStream {
     if (!running) return;
     running.quiet = false;
     const { prevKv, fragment } = running.request;
-    const head = header(this.#context, revision);
     let part: Event[] = [];
     let bytes = 0;
-    const flush = (more: boolean) => {
+    const flush = (upTo: number, more: boolean) => {
+      const head = header(this.#context, upTo);
       this.#send({ header: head, watchId: id, events: part.map((e) => event(e, prevKv)), fragment: more }, bytes);
       part = [];
       bytes = 0;
     };
     for (const e of events) {
       const size = sizeOf(e, prevKv);
-      if (fragment && part.length > 0 && bytes + size > this.#context.fragmentBytes) flush(true);
+      const before = part.at(-1);
+      if (before && bytes + size > this.#context.fragmentBytes) {
+        // Between revisions it is simply the next message; within one, only those who asked take a part.
+        const whole = before.kv.modRevision !== e.kv.modRevision;
+        if (whole || fragment) flush(before.kv.modRevision, !whole);
+      }
       part.push(e);
       bytes += size;
     }
-    flush(false);
+    flush(revision, false);
     if (this.#progressAsked) this.#answerProgress();
   }
 
