@@ -1,13 +1,17 @@
-// A server for the services of proto/: native gRPC over HTTP/2.
+// A server for the services of proto/, on one port: native gRPC over HTTP/2,
+// gRPC-Web and Connect over HTTP/2 and HTTP/1.1.
 
+import type { Exchange } from "./exchange.ts";
+import { type Fetch, serveFetch } from "./fetch.ts";
 import { DEFAULT_MAX_MESSAGE } from "./grpc/protocol.ts";
 import { serveGrpc } from "./grpc/server-call.ts";
 import type { ConnectionOptions } from "./http2/connection.ts";
-import { listen } from "./http2/server.ts";
+import { listen, type Peer } from "./http2/server.ts";
 import type { Keepalive } from "./http2/session.ts";
-import type { Stream, StreamListener } from "./http2/stream.ts";
+import type { StreamListener } from "./http2/stream.ts";
 import { bindMethods, type Service } from "./service.ts";
 import type { Address, TlsServerOptions } from "./types.ts";
+import { isWeb, serveWeb } from "./web/serve.ts";
 
 export { service } from "./service.ts";
 
@@ -18,6 +22,8 @@ export interface RpcServerOptions {
   maxReceiveSize?: number;
   /** Compress answers of at least this many bytes with gzip, where the client takes it. Default: never. */
   compressFrom?: number;
+  /** Answers GET requests beside the services, such as /health and /metrics. */
+  fetch?: Fetch;
   /** Ask silent clients whether they are there. Default: never. */
   keepalive?: Keepalive;
   http2?: ConnectionOptions;
@@ -49,6 +55,17 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     maxReceiveSize: options.maxReceiveSize ?? DEFAULT_MAX_MESSAGE,
     compressFrom: options.compressFrom ?? Number.POSITIVE_INFINITY,
   };
+  /** All but native gRPC, over either version of HTTP. */
+  const web = (exchange: Exchange, fields: string[], end: boolean, head: RequestHead, peer: Peer): StreamListener => {
+    if (isWeb(head.contentType)) {
+      if (head.method !== "POST") return refuse(exchange, "405");
+      const bound = methods.get(head.path);
+      if (!bound) return refuse(exchange, "404");
+      return serveWeb(exchange, fields, end, bound, head.contentType, peer, grpc) ?? refuse(exchange, "415");
+    }
+    if (options.fetch && (head.method === "GET" || head.method === "HEAD")) return serveFetch(exchange, fields, options.fetch);
+    return refuse(exchange, head.method === "POST" ? "415" : "404");
+  };
   return {
     listen: (address) =>
       listen(address, {
@@ -57,16 +74,25 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
         keepalive: options.keepalive,
         request(stream, fields, end, peer) {
           const head = requestHead(fields);
+          if (!GRPC.test(head.contentType)) return web(stream, fields, end, head, peer);
           if (head.method !== "POST") return refuse(stream, "405");
-          if (!/^application\/grpc($|[+;])/.test(head.contentType)) return refuse(stream, "415");
           return serveGrpc(stream, fields, end, methods.get(head.path), head.path, peer, grpc);
         },
+        request1: (exchange, fields, end, peer) => web(exchange, fields, end, requestHead(fields), peer),
       }),
   };
 }
 
-function requestHead(fields: readonly string[]): { method: string; path: string; contentType: string } {
-  const head = { method: "", path: "", contentType: "" };
+const GRPC = /^application\/grpc($|[+;])/;
+
+interface RequestHead {
+  method: string;
+  path: string;
+  contentType: string;
+}
+
+function requestHead(fields: readonly string[]): RequestHead {
+  const head: RequestHead = { method: "", path: "", contentType: "" };
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i];
     if (name === ":path") head.path = fields[i + 1]!;
@@ -76,7 +102,7 @@ function requestHead(fields: readonly string[]): { method: string; path: string;
   return head;
 }
 
-function refuse(stream: Stream, status: string): StreamListener {
-  stream.sendHeaders([":status", status], true);
+function refuse(exchange: Exchange, status: string): StreamListener {
+  exchange.sendHeaders([":status", status], true);
   return { headers() {}, data() {}, failed() {} };
 }

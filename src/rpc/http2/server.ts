@@ -1,9 +1,12 @@
-// HTTP/2 servers on TCP, TLS and unix sockets.
+// HTTP servers on TCP, TLS and unix sockets: HTTP/2, and HTTP/1.1 where asked for.
 import { unlinkSync } from "node:fs";
 import type { Socket, SocketHandler } from "bun";
+import type { Exchange } from "../exchange.ts";
+import { Http1Connection } from "../http1/connection.ts";
 import type { Address, TlsServerOptions } from "../types.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
-import { type Keepalive, Session } from "./session.ts";
+import { PREFACE } from "./frame.ts";
+import { type Keepalive, type Protocol, Session } from "./session.ts";
 import type { Stream, StreamListener } from "./stream.ts";
 import { serverTls } from "./tls.ts";
 
@@ -20,6 +23,8 @@ export interface ListenOptions extends ConnectionOptions {
   keepalive?: Keepalive;
   /** Answers a request: returns who listens to the rest of it, or nothing to refuse it. */
   request(stream: Stream, fields: string[], end: boolean, peer: Peer): StreamListener | undefined;
+  /** The same for requests of HTTP/1.1; absent, only HTTP/2 is spoken. */
+  request1?(exchange: Exchange, fields: string[], end: boolean, peer: Peer): StreamListener | undefined;
 }
 
 export interface Http2Listener {
@@ -56,41 +61,59 @@ export async function listen(address: Address, options: ListenOptions): Promise<
   let closing = false;
   let allClosed: (() => void) | undefined;
 
-  const start = (socket: Socket<Session | undefined>): void => {
+  const start = (socket: Socket<Session | undefined>, version: 1 | 2): Session => {
     const peer = new SocketPeer(socket, unix);
-    const connection: Connection = new Connection(
-      "server",
-      { wake: () => session.wake(), request: (stream, fields, end) => options.request(stream, fields, end, peer) },
-      options,
-    );
-    const session = new Session(socket, connection);
+    const wake = () => session.wake();
+    const connection =
+      version === 1
+        ? new Http1Connection(
+            { wake, request: (exchange, fields, end) => options.request1?.(exchange, fields, end, peer) },
+            options.tls ? "https" : "http",
+          )
+        : new Connection("server", { wake, request: (stream, fields, end) => options.request(stream, fields, end, peer) }, options);
+    const session: Session = new Session<Protocol>(socket, connection);
     socket.data = session;
     sessions.add(session);
-    if (options.keepalive) session.keepAlive(options.keepalive);
+    if (options.keepalive && version === 2) session.keepAlive(options.keepalive);
     if (closing) connection.drain();
     session.wake();
+    return session;
+  };
+
+  /** What has come of sockets that have not shown yet which version they speak. */
+  const unsure = new Map<Socket<Session | undefined>, Uint8Array>();
+  const sniff = (socket: Socket<Session | undefined>, chunk: Uint8Array): void => {
+    const before = unsure.get(socket);
+    const bytes = before ? new Uint8Array([...before, ...chunk]) : chunk;
+    unsure.delete(socket);
+    // No method of HTTP/1.1 begins like the preface, "PRI".
+    const version = !options.request1 ? 2 : versionOf(bytes);
+    if (version) start(socket, version).data(bytes);
+    else unsure.set(socket, bytes);
   };
 
   const handler: SocketHandler<Session | undefined> = {
     binaryType: "uint8array",
     open(socket) {
       if (!unix) socket.setNoDelay(true);
-      if (!options.tls) start(socket);
+      if (!options.tls && !options.request1) start(socket, 2);
     },
     handshake(socket, _, error) {
       // A certificate that was given has to be right even where none is asked for.
       const wrong = options.tls?.clientCa && error && (options.tls.requireClientCert || socket.getPeerCertificate()?.raw);
       if (wrong) socket.terminate();
-      else if (!socket.data) start(socket);
+      else if (!socket.data && (!options.request1 || socket.alpnProtocol === "h2")) start(socket, 2);
     },
     data(socket, chunk: Uint8Array) {
-      socket.data?.data(chunk);
+      if (socket.data) socket.data.data(chunk);
+      else sniff(socket, chunk);
     },
     drain(socket) {
       socket.data?.drained();
     },
     close(socket, error) {
       const session = socket.data;
+      unsure.delete(socket);
       if (!session) return;
       session.closed(error);
       sessions.delete(session);
@@ -136,6 +159,14 @@ export async function listen(address: Address, options: ListenOptions): Promise<
       clearTimeout(cutOff);
     },
   };
+}
+
+function versionOf(bytes: Uint8Array): 1 | 2 | undefined {
+  for (let i = 0; i < 3; i++) {
+    if (bytes[i] === undefined) return undefined;
+    if (bytes[i] !== PREFACE[i]) return 1;
+  }
+  return 2;
 }
 
 /** Removes a socket that a dead process left; one that somebody answers stays, and listen fails. */

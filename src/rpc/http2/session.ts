@@ -1,8 +1,8 @@
 // Joins a connection to a socket: bytes in as they come, bytes out in one
 // write for all that one turn of the event loop produced.
 import type { Socket } from "bun";
-import type { Connection } from "./connection.ts";
 import { ErrorCode, Http2Error } from "./errors.ts";
+import type { Output } from "./output.ts";
 
 /** More than this is written without waiting for the turn to end. */
 const WRITE_AT_ONCE = 128 * 1024;
@@ -14,8 +14,22 @@ export interface Keepalive {
   timeout: number;
 }
 
-export class Session {
-  readonly connection: Connection;
+/** The core that a session drives: Connection, or its sibling of HTTP/1.1. */
+export interface Protocol {
+  readonly output: Output;
+  /** Nothing more is to come: close the socket behind what is in output. */
+  readonly ended: boolean;
+  receive(chunk: Uint8Array): void;
+  taken(bytes: number): void;
+  /** The socket has gone. */
+  close(error: Http2Error): void;
+  /** Takes no new requests, and ends with the last that runs. */
+  drain(): void;
+  ping?(): void;
+}
+
+export class Session<P extends Protocol = Protocol> {
+  readonly connection: P;
   readonly #socket: Socket<unknown>;
   #scheduled = false;
   #blocked = false;
@@ -23,7 +37,7 @@ export class Session {
   #keepalive: Timer | undefined;
   #heard = false;
 
-  constructor(socket: Socket<unknown>, connection: Connection) {
+  constructor(socket: Socket<unknown>, connection: P) {
     this.#socket = socket;
     this.connection = connection;
   }
@@ -75,7 +89,7 @@ export class Session {
       } else if (!asked && waited >= interval) {
         asked = true;
         waited = 0;
-        this.connection.ping();
+        this.connection.ping?.();
       }
     }, step);
     this.#keepalive.unref();
