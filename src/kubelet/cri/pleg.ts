@@ -13,6 +13,7 @@ import { terminationMessage } from "./termination-message.ts";
 const listPeriod = 1000;
 const listPeriodWithEvents = 60_000;
 const retryPeriod = 1000;
+const firstLook = 15;
 
 export interface PlegOptions {
   cri: Cri;
@@ -34,6 +35,7 @@ export class Pleg {
   /** Exited containers don't change: their statuses are asked for once. */
   readonly #exited = new Map<string, RuntimeContainer>();
   readonly #reads = new Map<string, { now: Promise<RuntimePod>; next?: Promise<RuntimePod> }>();
+  readonly #expected = new Set<string>();
   readonly #stop = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #events = false;
@@ -199,6 +201,34 @@ export class Pleg {
       if (isRpcNotFound(error)) return undefined;
       throw error;
     }
+  }
+
+  /**
+   * A pod's container is likely to end soon. Without an event stream the pod is
+   * read again shortly, then less and less often, until the lists do as well.
+   */
+  expect(uid: string): void {
+    if (this.#events || this.#expected.has(uid)) return;
+    this.#expected.add(uid);
+    const before = this.#seen.get(uid);
+    let wait = firstLook;
+    const look = async () => {
+      try {
+        await this.refresh(uid);
+      } catch (error) {
+        this.#options.log.info("Could not read a pod", { uid, err: rpcMessage(error) }, 2);
+      }
+      if (this.#seen.get(uid) !== before) {
+        this.#expected.delete(uid);
+        this.#options.changed(uid);
+      } else again();
+    };
+    const again = () => {
+      wait *= 1.3;
+      if (wait >= listPeriod || this.#stop.signal.aborted) this.#expected.delete(uid);
+      else setTimeout(() => void look(), wait).unref?.();
+    };
+    again();
   }
 
   /** Follows the runtime's events for as long as it gives them. */

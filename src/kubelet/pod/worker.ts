@@ -1,12 +1,13 @@
 // One worker a pod: brings the runtime to what the pod asks for, one step after
 // the other, and tells the apiserver what it sees. Everything that can change
 // something wakes it; nothing in it waits for a tick.
+import { deepEqual } from "../../api/equal.ts";
 import type * as coreV1 from "../../api/gen/core/v1.ts";
 import { isConflict, isNotFound } from "../../api/status.ts";
 import { pods } from "../../client/resources.ts";
 import { isRpcNotFound, rpcMessage } from "../cri/client.ts";
 import { WaitError } from "../images/manager.ts";
-import { computePodActions, type PodActions } from "./actions.ts";
+import { computePodActions, isSidecar, type PodActions } from "./actions.ts";
 import type { WaitReason } from "./container-status.ts";
 import { type PodContext, podTitle, recorder } from "./context.ts";
 import { gracePeriod, killContainer, killPod, removePod, stopContainer } from "./killer.ts";
@@ -24,12 +25,21 @@ const showBackoffAfter = 1000;
 
 type Stage = "running" | "terminating" | "terminated" | "finished";
 
+/** Whether some container is there to end, so that the next step waits for it. */
+const expectsEnd = (pod: coreV1.Pod, started: coreV1.Container[]) =>
+  started.some(
+    (c) =>
+      (c.restartPolicy ?? pod.spec.restartPolicy) !== "Always" || pod.spec.initContainers?.some((i) => i.name === c.name && !isSidecar(i)),
+  );
+
 const isTerminal = (phase: string | undefined) => phase === "Succeeded" || phase === "Failed";
 
 export class PodWorker {
   readonly uid: string;
   readonly #ctx: PodContext;
   readonly #reasons = new Map<string, WaitReason>();
+  /** When a container that could not be started is tried again, in milliseconds since the epoch. */
+  readonly #holds = new Map<string, number>();
   readonly #volumes: PodVolumes;
   readonly #done: (uid: string) => void;
   #pod: coreV1.Pod;
@@ -70,6 +80,7 @@ export class PodWorker {
     this.#pod = pod;
     if (pod.metadata.labels !== before.metadata.labels || pod.metadata.annotations !== before.metadata.annotations)
       this.#volumes.invalidate();
+    if (!deepEqual(pod.spec, before.spec)) this.#holds.clear();
     if (pod.metadata.deletionTimestamp) this.#abort.abort();
     if (this.#stage === "terminating" && gracePeriod(pod) < this.#grace) this.#hasten(gracePeriod(pod));
     this.wake();
@@ -92,6 +103,7 @@ export class PodWorker {
   /** An object that the pod refers to changed. */
   objectChanged(): void {
     this.#volumes.invalidate();
+    for (const [name, { reason }] of this.#reasons) if (reason === "CreateContainerConfigError") this.#holds.delete(name);
     this.#retry = firstRetry;
     this.wake();
   }
@@ -255,6 +267,7 @@ export class PodWorker {
     acted = (await this.#start(pod, wanted, actions, rt, signal)) || acted;
     if (this.#stopped) return;
     await ctx.pleg.refresh(this.uid);
+    if (expectsEnd(pod, wanted)) ctx.pleg.expect(this.uid);
     // What ran to its end in the meantime shows in the next look.
     if (acted) this.#dirty = true;
     this.publish();
@@ -267,7 +280,7 @@ export class PodWorker {
     const now = Date.now();
     const config = makeSandboxConfig(ctx, pod, actions.attempt);
     // Those in a crash loop wait; their images are not asked for.
-    const due = wanted.filter((c) => this.#try(c, () => checkCrashLoop(ctx, pod, c, rt, now)));
+    const due = wanted.filter((c) => !this.#held(c, now) && this.#try(c, () => checkCrashLoop(ctx, pod, c, rt, now)));
     if (due.length === 0 && !actions.createSandbox) {
       this.publish();
       return false;
@@ -287,6 +300,7 @@ export class PodWorker {
       try {
         await startContainer(ctx, { pod, container, sandbox, image: images.get(container.name)!, rt });
         this.#reasons.delete(container.name);
+        this.#holds.delete(container.name);
         started = true;
       } catch (error) {
         if (signal.aborted) return true;
@@ -327,12 +341,18 @@ export class PodWorker {
     this.#reasons.set(container.name, { reason, message: wait?.message ?? rpcMessage(error) });
     if (reason === "ErrImagePull") recorder(this.#ctx, this.#pod, container)("Warning", "Failed", "Error: ErrImagePull");
     if (reason === "ImagePullBackOff") recorder(this.#ctx, this.#pod, container)("Warning", "Failed", "Error: ImagePullBackOff");
-    if (reason === "ErrImagePull") this.#wakeIn(Math.min(showBackoffAfter, wait?.retryAfter ?? showBackoffAfter));
-    else if (wait?.retryAfter !== undefined) this.#wakeIn(wait.retryAfter);
-    else {
-      this.#wakeIn(this.#retry);
-      this.#retry = Math.min(maxRetry, this.#retry * 2);
-    }
+    let after = wait?.retryAfter ?? this.#retry;
+    if (reason === "ErrImagePull") after = Math.min(showBackoffAfter, after);
+    else if (wait?.retryAfter === undefined) this.#retry = Math.min(maxRetry, this.#retry * 2);
+    this.#holds.set(container.name, Date.now() + after);
+    this.#wakeIn(after);
+  }
+
+  /** Whether it is too soon to try a container again. */
+  #held(container: coreV1.Container, now: number): boolean {
+    const left = (this.#holds.get(container.name) ?? 0) - now;
+    if (left > 0) this.#wakeIn(left);
+    return left > 0;
   }
 
   #wakeForTokens(): void {

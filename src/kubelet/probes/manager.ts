@@ -101,7 +101,7 @@ class Worker {
       outcome.refused === true && this.type !== "Liveness" && this.counter.result === "failure" && begun < this.#scheduled + this.#period;
     if (early && this.#refused < this.#period) {
       this.#next = Date.now() + this.#refused;
-      this.#refused = Math.min(this.#refused * 1.5, 500);
+      this.#refused = Math.min(this.#refused * 1.3, 250);
       return this.kick();
     }
     this.#scheduled = begun;
