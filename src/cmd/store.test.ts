@@ -1,0 +1,77 @@
+import { afterEach, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { EtcdClient } from "../client/etcd-grpc.ts";
+
+const main = join(import.meta.dir, "../main.ts");
+const cleanup: (() => void | Promise<void>)[] = [];
+afterEach(async () => {
+  for (const undo of cleanup.splice(0).reverse()) await undo();
+});
+
+function folder(): string {
+  const dir = mkdtempSync(join(tmpdir(), "kubun-cmd-store-"));
+  cleanup.push(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+async function fails(...flags: string[]): Promise<{ code: number; message: string }> {
+  const child = Bun.spawn([process.execPath, main, "store", ...flags], { cwd: folder(), stdout: "ignore", stderr: "pipe" });
+  const message = await new Response(child.stderr).text();
+  return { code: await child.exited, message: message.trim() };
+}
+
+/** Starts a store; resolves with its URL once it says that it serves. */
+async function start(...flags: string[]) {
+  const child = Bun.spawn([process.execPath, main, "store", ...flags], { cwd: folder(), stdout: "ignore", stderr: "pipe" });
+  cleanup.push(async () => {
+    child.kill("SIGKILL");
+    await child.exited;
+  });
+  let log = "";
+  for await (const chunk of child.stderr) {
+    log += new TextDecoder().decode(chunk);
+    const url = /urls="([^"]+)"/.exec(log)?.[1];
+    if (url) return { url, child };
+  }
+  throw new Error(log);
+}
+
+test("bad flags end with exit code 2 and a message that names flag and value", async () => {
+  const cases: [string[], string][] = [
+    [["--no-such-flag"], "unknown flag: --no-such-flag"],
+    [["--listen-client-urls", "ftp://x:1"], '"ftp://x:1" for flag --listen-client-urls: must be an http://, https:// or unix:// URL'],
+    [["--listen-client-urls", "http://127.0.0.1"], "must name a port"],
+    [["--listen-client-urls", "https://127.0.0.1:0"], "https needs --cert-file and --key-file"],
+    [["--cert-file", "x.pem"], "--cert-file and --key-file go together"],
+    [["--client-cert-auth"], "--client-cert-auth needs --trusted-ca-file"],
+    [["--cert-file", "/none.pem", "--key-file", "/none.key"], '"/none.pem" for flag --cert-file: ENOENT'],
+    [["--quota-backend-bytes", "1GB"], '"1GB" for flag --quota-backend-bytes: must be a whole number'],
+    [["--auto-compaction-mode", "revision", "--auto-compaction-retention", "5m"], '"5m" for flag --auto-compaction-retention'],
+    [["--snapshot-count", "0"], '"0" for flag --snapshot-count'],
+  ];
+  const results = await Promise.all(cases.map(([flags]) => fails(...flags)));
+  for (const [i, { code, message }] of results.entries()) expect([code, message]).toEqual([2, expect.stringContaining(cases[i]![1])]);
+});
+
+test("it serves, keeps its directory and port to itself, and ends cleanly", async () => {
+  const dir = join(folder(), "data");
+  const { url, child } = await start("--data-dir", dir, "--listen-client-urls", "http://127.0.0.1:0");
+  const client = new EtcdClient({ endpoints: [url] });
+  await client.txn([], [{ type: "put", key: Uint8Array.of(1), value: Uint8Array.of(2) }]);
+  await client.close();
+  const locked = await fails("--data-dir", dir, "--listen-client-urls", "http://127.0.0.1:0");
+  expect(locked).toEqual({ code: 2, message: `kubun: --data-dir: data directory ${dir} is in use by process ${child.pid}` });
+  const taken = await fails("--listen-client-urls", url);
+  expect([taken.code, taken.message]).toEqual([2, `kubun: --listen-client-urls ${url}: address already in use`]);
+  child.kill("SIGTERM");
+  expect(await child.exited).toBe(0);
+
+  const socket = join(folder(), "etcd.sock");
+  const again = await start("--data-dir", dir, "--listen-client-urls", `unix://${socket}`);
+  expect(again.url).toBe(`unix://${socket}`);
+  const second = new EtcdClient({ endpoints: [again.url] });
+  expect((await second.range(Uint8Array.of(1))).kvs[0]!.value).toEqual(Uint8Array.of(2));
+  await second.close();
+});
