@@ -79,7 +79,7 @@ function parseAnswer(text: string): { data?: number; message?: string } {
 /** Reads up to the first whole line: conmon keeps the channel open while the container runs. */
 function readAll(fd: number): Promise<string> {
   return new Promise((resolve, reject) => {
-    const socket = new net.Socket({ fd } as net.SocketConstructorOpts);
+    const socket = net.connect({ fd } as unknown as net.NetConnectOpts);
     let text = "";
     socket.on("data", (chunk: Buffer) => {
       text += chunk.toString();

@@ -183,9 +183,12 @@ export class Containers {
       throw new RpcError(Code.Unknown, `container ${JSON.stringify(record.id)} is not in created state`);
     }
     entry.starting = true;
+    let startedAt = now();
     try {
       await entry.creating;
       if (record.init === undefined) throw new Error("the container was never created");
+      // Taken before, for it may be over before we hear that it began.
+      startedAt = now();
       await this.#options.oci.start(record.id, record.init);
     } catch (error) {
       const text = `failed to create containerd task: failed to create shim task: OCI runtime create failed: ${message(error)}: unknown`;
@@ -194,7 +197,7 @@ export class Containers {
     } finally {
       entry.starting = false;
     }
-    record.startedAt = now();
+    record.startedAt = startedAt;
     this.#save(record);
     this.#emit(record, ContainerEventType.CONTAINER_STARTED_EVENT);
     // It may have been too quick for the watcher to know it as started.

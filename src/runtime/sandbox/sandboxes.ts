@@ -1,7 +1,9 @@
 // Pod sandboxes: pinned namespaces with a network, no process needed. They
 // stand on disk and in the kernel, so they outlive the runtime.
+
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { removeCgroup } from "../../platform/cgroup.ts";
 import type { Logger } from "../../platform/log.ts";
 import { detachMount, MS, mount } from "../../platform/mount.ts";
 import { createNamespaces, linkUp, type NamespaceKind, removeNamespace, setHostname, setSysctls } from "../../platform/netns.ts";
@@ -161,6 +163,8 @@ export class Sandboxes {
   async remove(record: SandboxRecord): Promise<void> {
     await this.stop(record);
     await this.#removeTraces(record.id);
+    // A parent that the kubelet named is the kubelet's to remove.
+    if (!record.config.linux?.cgroupParent) await removeCgroup(this.cgroupParent(record));
     this.#all.delete(record.id);
     this.#emit(record, ContainerEventType.CONTAINER_DELETED_EVENT);
   }

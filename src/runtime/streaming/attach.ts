@@ -17,7 +17,7 @@ const MAX_PACKET = 8192;
 /** Lasts until the container ends or the client leaves. Never rejects. */
 export async function serveAttach(client: ExecSession, request: AttachRequest): Promise<void> {
   try {
-    const socket = new net.Socket({ fd: connectAttach(request.bundle), allowHalfOpen: true } as net.SocketConstructorOpts);
+    const socket = net.connect({ fd: connectAttach(request.bundle), allowHalfOpen: true } as unknown as net.NetConnectOpts);
     const gone = () => socket.destroy();
     client.signal.addEventListener("abort", gone);
     void pumpInput(client, socket);
