@@ -8,7 +8,7 @@ import type * as scheduling from "../gen/scheduling/v1.ts";
 import type * as storage from "../gen/storage/v1.ts";
 import { dns1123Label } from "../names.ts";
 import { type Errors, IMMUTABLE, type Validator } from "./errors.ts";
-import { resourceList } from "./quantities.ts";
+import { nodeResources } from "./quantities.ts";
 
 const MAX_DATA = 1024 * 1024;
 const KEY =
@@ -76,8 +76,8 @@ export const node: Validator<core.Node> = (n, errors, old) => {
     if (!t.key) errors.required(`spec.taints[${i}].key`);
     if (!t.effect) errors.required(`spec.taints[${i}].effect`);
   });
-  resourceList(n.status?.capacity, "status.capacity", errors);
-  resourceList(n.status?.allocatable, "status.allocatable", errors);
+  nodeResources(n.status?.capacity, "status.capacity", errors);
+  nodeResources(n.status?.allocatable, "status.allocatable", errors);
   if (old?.spec.podCIDR && n.spec.podCIDR !== old.spec.podCIDR)
     errors.forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid');
   if (old?.spec.providerID && n.spec.providerID !== old.spec.providerID)

@@ -17,6 +17,12 @@ function resourceName(name: string, field: string, errors: Errors): void {
   }
 }
 
+/** What a node says it has: pods count there too. */
+export function nodeResources(list: Record<string, string> | undefined, field: string, errors: Errors): void {
+  const { pods: _, ...rest } = list ?? {};
+  resourceList(rest, field, errors);
+}
+
 export function resourceList(list: Record<string, string> | undefined, field: string, errors: Errors): void {
   for (const [name, quantity] of Object.entries(list ?? {})) {
     resourceName(name, `${field}[${name}]`, errors);

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import type { ApiTransport } from "../../client/transport.ts";
 import type { Component } from "../../platform/component.ts";
-import { prepareHost, writeCniConfig } from "./host.ts";
+import { prepareHost, setSysctl, writeCniConfig } from "./host.ts";
 import { makeRuntime } from "./node-runtime.ts";
 import type { Pki } from "./pki.ts";
 import type { Progress } from "./progress.ts";
@@ -81,7 +81,7 @@ export async function startNode(
       nodeName: spec.name,
       tableName: proxyTable(spec.clusterId),
       podCidrs: [spec.clusterPodCidr],
-      serviceCidrs: [],
+      setSysctl,
     });
     await Promise.all([
       (async () => {
