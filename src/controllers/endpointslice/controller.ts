@@ -45,19 +45,20 @@ class EndpointSliceController implements Controller {
     const enqueue = (s: coreV1.Service) => this.#queue.add(keyOf(s));
     this.#services.on({ add: enqueue, update: (_, s) => enqueue(s), delete: enqueue });
     wakeServices(this.#pods, this.#services, (key) => this.#queue.add(key));
-    const saw = (slice: discoveryV1.EndpointSlice, gone: boolean) => {
+    const wake = (slice: discoveryV1.EndpointSlice) => {
       const key = serviceKey(slice);
-      if (!key) return;
-      this.#unseen.saw(key, slice, gone);
-      this.#queue.add(key);
+      if (key) this.#queue.add(key);
     };
     this.#slices.on({
-      add: (s) => saw(s, false),
+      add: wake,
       update: (before, after) => {
-        saw(after, false);
-        if (serviceKey(before) !== serviceKey(after)) saw(before, true);
+        wake(before);
+        wake(after);
       },
-      delete: (s) => saw(s, true),
+      delete: (slice) => {
+        this.#unseen.gone(serviceKey(slice) ?? "", slice);
+        wake(slice);
+      },
     });
     this.#nodes.on({
       update: (before, after) => {
@@ -84,12 +85,13 @@ class EndpointSliceController implements Controller {
     const selector = service.spec?.selector;
     if (service.spec?.type === "ExternalName" || !selector || Object.keys(selector).length === 0 || service.metadata.deletionTimestamp)
       return;
-    const behind = this.#unseen.behind(key);
+    const slices = this.#slices.lister.byIndex(serviceIndex, key);
+    const behind = this.#unseen.behind(key, slices);
     if (behind !== undefined) return { requeueAfter: behind };
     const writes = reconcileSlices({
       service,
       pods: this.#pods.lister.list(service.metadata.namespace).filter((p) => matchesLabels(selector, p.metadata.labels)),
-      slices: this.#slices.lister.byIndex(serviceIndex, key),
+      slices,
       node: (name) => this.#nodes.lister.get(name),
     });
     for (const write of writes) {

@@ -137,7 +137,7 @@ class SlicePlan {
 
   #keep(slice: Slice, endpoints: Endpoint[], ports: discoveryV1.EndpointPort[]): void {
     const metadata = sameLabels(slice.metadata.labels, this.#labels) ? slice.metadata : { ...slice.metadata, labels: this.#labels };
-    const same = endpoints === slice.endpoints && ports === slice.ports && metadata === slice.metadata;
+    const same = alike(endpoints, slice.endpoints) && alike(ports, slice.ports) && metadata === slice.metadata;
     this.#kept.push({ before: slice, after: same ? slice : { ...slice, metadata, endpoints, ports } });
   }
 
@@ -179,6 +179,9 @@ class SlicePlan {
     ];
   }
 }
+
+/** The very same list, or both empty: the apiserver stores an empty list as null. */
+const alike = (a: readonly unknown[], b: readonly unknown[] | null | undefined) => a === b || (a.length === 0 && !b?.length);
 
 function sliceLabels(service: coreV1.Service): Record<string, string> {
   const next: Record<string, string> = {};

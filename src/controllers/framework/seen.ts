@@ -37,25 +37,31 @@ export class Unseen {
     entries.set(uid, { version, since: this.#clock.now() });
   }
 
-  /** Called with every event of the cache. `gone` when the object was deleted. */
-  saw(group: string, object: KubeObject, gone = false): void {
-    const entries = this.#groups.get(group);
-    const uid = object.metadata.uid ?? "";
-    const entry = entries?.get(uid);
-    if (!entry) return;
-    if (gone || (entry.version !== undefined && compareVersions(object.metadata.resourceVersion ?? "", entry.version) >= 0))
-      entries!.delete(uid);
-    if (entries!.size === 0) this.#groups.delete(group);
+  /** An object is gone from the cache, whoever deleted it. */
+  gone(group: string, object: KubeObject): void {
+    this.#drop(group, object.metadata.uid ?? "");
   }
 
-  /** Milliseconds until the cache is trusted again anyway; undefined when it shows all. */
-  behind(group: string): number | undefined {
+  #drop(group: string, uid: string): void {
+    const entries = this.#groups.get(group);
+    entries?.delete(uid);
+    if (entries?.size === 0) this.#groups.delete(group);
+  }
+
+  /**
+   * Milliseconds until the cache is trusted again anyway; undefined when it shows all.
+   * @param cached The group's objects in the cache. It may have been ahead of the answer to a write.
+   */
+  behind(group: string, cached: readonly KubeObject[]): number | undefined {
     const entries = this.#groups.get(group);
     if (!entries) return undefined;
+    const versions = new Map(cached.map((o) => [o.metadata.uid ?? "", o.metadata.resourceVersion ?? ""]));
     let left = 0;
-    for (const [uid, e] of entries) {
-      const remaining = e.since + patience - this.#clock.now();
-      if (remaining <= 0) entries.delete(uid);
+    for (const [uid, { version, since }] of [...entries]) {
+      const shown = versions.get(uid);
+      const seen = version === undefined ? shown === undefined : shown !== undefined && compareVersions(shown, version) >= 0;
+      const remaining = since + patience - this.#clock.now();
+      if (seen || remaining <= 0) this.#drop(group, uid);
       else left = Math.max(left, remaining);
     }
     return left > 0 ? left : undefined;
