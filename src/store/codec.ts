@@ -220,7 +220,7 @@ function writeRange(w: Writer, op: RangeRequest): void {
   w.byte((op.end ? 1 : 0) | (op.keysOnly ? 2 : 0) | (op.countOnly ? 4 : 0) | (op.sort ? 8 : 0) | (op.sort?.descending ? 16 : 0));
   w.bytes(op.key);
   if (op.end) w.bytes(op.end);
-  w.number(op.limit ?? 0);
+  w.number(Math.max(0, op.limit ?? 0));
   w.number(Math.max(0, op.revision ?? 0));
   if (op.sort) w.byte(SORTS.indexOf(op.sort.target));
   for (const n of [op.minModRevision, op.maxModRevision, op.minCreateRevision, op.maxCreateRevision]) w.number(Math.max(0, n ?? 0));

@@ -15,7 +15,6 @@ import {
   type WatchOptions,
 } from "../client/etcd.ts";
 import { logger } from "../platform/log.ts";
-import { freeLeaseId } from "./lease/id.ts";
 import type { Member } from "./member.ts";
 import { checkRange, checkTxn } from "./mvcc/check.ts";
 import { type Refusal, Refused } from "./mvcc/errors.ts";
@@ -80,7 +79,7 @@ export class DirectClient implements StoreClient {
 
   leaseGrant(ttl: number, id?: bigint): Promise<{ id: bigint; ttl: number }> {
     return this.#run(async () => {
-      const granted = await this.#member.propose({ type: "leaseGrant", id: id || freeLeaseId(this.#member.state.lessor), ttl });
+      const granted = await this.#member.grantLease(ttl, id ?? 0n);
       return { id: granted.id, ttl: granted.ttl };
     });
   }

@@ -7,6 +7,7 @@ import { decodeCommand, encodeCommand } from "./codec.ts";
 import type { Alarm, AnswerOf, Command } from "./command.ts";
 import { type Applier, type Consensus, SoloConsensus } from "./consensus.ts";
 import { LeaseClock } from "./lease/clock.ts";
+import { freeLeaseId } from "./lease/id.ts";
 import { Refused } from "./mvcc/errors.ts";
 import { hasPut } from "./mvcc/txn.ts";
 import { SnapshotLoader, snapshotOf } from "./snapshot/content.ts";
@@ -138,7 +139,14 @@ export class Member implements Applier {
     return (await this.propose({ type: "alarm", raise, alarm })).changed || own;
   }
 
+  /** Grants a lease of whole seconds; an id of 0n lets the store choose. */
+  grantLease(ttl: number, id: bigint): Promise<AnswerOf<Command & { type: "leaseGrant" }>> {
+    return this.propose({ type: "leaseGrant", id: id || freeLeaseId(this.state.lessor), ttl: Math.max(0, Math.ceil(ttl)) });
+  }
+
   async compact(revision: number, physical = false): Promise<{ revision: number }> {
+    // Below the first revision, all is compacted already.
+    if (revision <= 0) throw new Refused("compacted");
     const answer = await this.propose({ type: "compact", revision });
     if (physical) await this.#pruning;
     return answer;

@@ -53,10 +53,11 @@ export class Lessor {
     return lease;
   }
 
-  /** Starts the TTL again; undefined if there is no such lease. */
+  /** Starts the TTL again; undefined if there is no such lease, or it has run out and its revocation is under way. */
   renew(id: bigint, now: number): Lease | undefined {
     const lease = this.#leases.get(id);
-    if (lease) lease.expiry = now + lease.ttl * 1000;
+    if (!lease || lease.expiry <= now) return undefined;
+    lease.expiry = now + lease.ttl * 1000;
     return lease;
   }
 

@@ -1,6 +1,5 @@
 import { Lease } from "../../rpc/gen/etcd/rpc_pb.ts";
 import { service } from "../../rpc/service.ts";
-import { freeLeaseId } from "../lease/id.ts";
 import { header, type ServerContext } from "./context.ts";
 import { answering } from "./errors.ts";
 
@@ -11,7 +10,7 @@ export function leaseService(context: ServerContext) {
   return service(Lease, {
     leaseGrant: (r) =>
       answering(async () => {
-        const granted = await member.propose({ type: "leaseGrant", id: r.ID || freeLeaseId(lessor), ttl: Number(r.TTL) });
+        const granted = await member.grantLease(Number(r.TTL), r.ID);
         return { header: header(context, granted.revision), ID: granted.id, TTL: BigInt(granted.ttl) };
       }),
 

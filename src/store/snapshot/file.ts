@@ -1,10 +1,10 @@
 // A snapshot's file: "kubunsnp" | version u32 | crc32c u32 of these, and then
 // chunks of { bytes u32 | crc32c u32 | CBOR }. The last chunk says how many
 // there were, so that a file cut short is known.
-import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readdirSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
 import { basename, join } from "node:path";
 import { crc32c } from "../wal/crc32c.ts";
-import { syncDirectory } from "../wal/files.ts";
+import { dataSync, syncDirectory } from "../wal/files.ts";
 import { CorruptFile, refuseNewer } from "../wal/format.ts";
 
 const MAGIC = new TextEncoder().encode("kubunsnp");
@@ -70,7 +70,8 @@ export async function writeSnapshot(dir: string, id: SnapshotId, chunks: Iterabl
       await new Promise((resolve) => setImmediate(resolve));
     }
     put({ end: count });
-    fsyncSync(fd);
+    // Megabytes may have to reach the disk; the event loop does not wait for them.
+    await dataSync(fd);
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;
@@ -83,29 +84,50 @@ export async function writeSnapshot(dir: string, id: SnapshotId, chunks: Iterabl
   return path;
 }
 
-/** Reads the chunks of a snapshot. Throws CorruptFile, or an Error if a newer version wrote it. */
+/** Reads the chunks of a snapshot, one at a time. Throws CorruptFile, or an Error if a newer version wrote it. */
 export async function readSnapshot(path: string, visit: (chunk: unknown) => void): Promise<void> {
   const { decode } = bound(await codec());
-  const bytes = readFileSync(path);
-  if (bytes.length < HEADER || !MAGIC.every((b, i) => bytes[i] === b)) throw new CorruptFile(path, 0, "not a snapshot (wrong magic)");
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (crc32c(bytes, 0, 12) !== view.getUint32(12, true)) throw new CorruptFile(path, 8, "checksum of the header");
-  refuseNewer(path, view.getUint32(8, true), FORMAT_VERSION);
-  let count = 0;
-  for (let at = HEADER; ; count++) {
-    if (at + CHUNK_HEADER > bytes.length) throw new CorruptFile(path, at, "the file ends early");
-    const length = view.getUint32(at, true);
-    const start = at + CHUNK_HEADER;
-    if (start + length > bytes.length) throw new CorruptFile(path, at, "a chunk is cut short");
-    if (crc32c(bytes, start, start + length) !== view.getUint32(at + 4, true)) throw new CorruptFile(path, at, "checksum of a chunk");
-    const chunk = decode(bytes.subarray(start, start + length)) as unknown;
-    at = start + length;
-    if (isEnd(chunk)) {
-      if (chunk.end !== count || at !== bytes.length) throw new CorruptFile(path, at, "the end mark is not where it should be");
-      return;
+  const fd = openSync(path, "r");
+  try {
+    const size = fstatSync(fd).size;
+    const header = readExactly(fd, 0, HEADER);
+    if (header.length < HEADER || !MAGIC.every((b, i) => header[i] === b)) throw new CorruptFile(path, 0, "not a snapshot (wrong magic)");
+    const headerView = viewOf(header);
+    if (crc32c(header, 0, 12) !== headerView.getUint32(12, true)) throw new CorruptFile(path, 8, "checksum of the header");
+    refuseNewer(path, headerView.getUint32(8, true), FORMAT_VERSION);
+    let count = 0;
+    for (let at = HEADER; ; count++) {
+      if (at + CHUNK_HEADER > size) throw new CorruptFile(path, at, "the file ends early");
+      const view = viewOf(readExactly(fd, at, CHUNK_HEADER));
+      const length = view.getUint32(0, true);
+      if (at + CHUNK_HEADER + length > size) throw new CorruptFile(path, at, "a chunk is cut short");
+      const body = readExactly(fd, at + CHUNK_HEADER, length);
+      if (crc32c(body) !== view.getUint32(4, true)) throw new CorruptFile(path, at, "checksum of a chunk");
+      const chunk = decode(body) as unknown;
+      at += CHUNK_HEADER + length;
+      if (isEnd(chunk)) {
+        if (chunk.end !== count || at !== size) throw new CorruptFile(path, at, "the end mark is not where it should be");
+        return;
+      }
+      visit(chunk);
     }
-    visit(chunk);
+  } finally {
+    closeSync(fd);
   }
+}
+
+const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** Fewer bytes only where the file ends. */
+function readExactly(fd: number, position: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  while (at < length) {
+    const n = readSync(fd, bytes, at, length - at, position + at);
+    if (n === 0) break;
+    at += n;
+  }
+  return bytes.subarray(0, at);
 }
 
 const isEnd = (chunk: unknown): chunk is { end: number } => typeof chunk === "object" && chunk !== null && "end" in chunk;
