@@ -1,0 +1,2 @@
+export { DnsServer, type DnsServerOptions } from "./dns-server.ts";
+export { parseUpstream } from "./resolv-conf.ts";
