@@ -110,6 +110,9 @@ export async function ensureBunImage(store: ImageStore): Promise<ImageRecord> {
   return store.add({ config: config(layer), names: [name], pinned: true });
 }
 
+/** Stands for the image's content: another Bun, or other libraries, give another one. */
+export const bunFingerprint = (): string => fingerprint(parts(realpathSync(process.execPath)));
+
 /** Writes the root file system and its config elsewhere, for other runtimes. */
 export function writeBunRoot(root: string): { config: ImageConfig["config"] } {
   fill(root, parts(realpathSync(process.execPath)));

@@ -1,0 +1,58 @@
+// Debian's containerd, started, used, adopted and taken away.
+import { expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { removeCgroup } from "../../platform/cgroup.ts";
+import { run } from "../../platform/process.ts";
+import { machineState, missing, TestHost } from "../testing/host.ts";
+import { ended, logOf, runPod, startContainer } from "../testing/pods.ts";
+import { Containerd } from "./mod.ts";
+
+const reason = missing() ?? (Bun.which("containerd") === null ? "the Debian package containerd is missing" : undefined);
+if (reason !== undefined) console.log(`skipped: ${reason}`);
+
+test.skipIf(reason !== undefined)(
+  "a private containerd runs kubun.dev/bun, is found again, and leaves nothing behind",
+  async () => {
+    await using host = new TestHost();
+    const dir = mkdtempSync(join(tmpdir(), "kubun-containerd-"));
+    const options = {
+      ...host.options,
+      root: join(dir, "root"),
+      state: join("/run/kubun", host.id, "containerd"),
+      socket: host.options.socketPath,
+    };
+    const marks = [host.id, host.dir, dir, "veth"];
+    const before = await machineState(marks);
+    try {
+      await new Containerd(options).start();
+      host.connect();
+      const { runtimeName } = await host.runtime.version({});
+      expect(runtimeName).toBe("containerd");
+      const pod = await runPod(host, { linux: { cgroupParent: `/kubun-${host.id}/pod` } } as never, "bun");
+      const app = join(host.dir, "app");
+      mkdirSync(app);
+      writeFileSync(join(app, "main.ts"), "console.log(Bun.version, process.argv[2] as string);");
+      const mounts = [{ containerPath: "/app", hostPath: app, readonly: true }];
+      const image = { image: "kubun.dev/bun" };
+      const id = await startContainer(host, pod, "", { image, command: [], args: ["/app/main.ts", "x"], mounts } as never);
+      expect((await ended(host, id)).exitCode).toBe(0);
+      expect(await logOf(host, id)).toBe(`${Bun.version} x`);
+
+      const pid = (await run(["cat", join(options.state, "containerd.pid")])).stdout;
+      const again = new Containerd(options);
+      await again.start();
+      expect((await run(["cat", join(options.state, "containerd.pid")])).stdout).toBe(pid);
+      expect(again.notReady()).toBeUndefined();
+    } finally {
+      await host.down();
+      await Containerd.removeAll(options);
+      await Containerd.removeAll(options);
+      await removeCgroup(`/kubun-${host.id}`);
+      rmSync(dir, { recursive: true, force: true });
+    }
+    expect((await machineState(marks)).filter((line) => line !== `link kb-${host.id}`)).toEqual(before);
+  },
+  60_000,
+);

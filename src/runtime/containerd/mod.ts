@@ -1,0 +1,192 @@
+// A private containerd from Debian's package. It lives on without kubun: the
+// next start finds it, and `removeAll` ends it.
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Component } from "../../platform/component.ts";
+import { logger } from "../../platform/log.ts";
+import { detachAllUnder } from "../../platform/mount.ts";
+import { alive, identify, type ProcessId, signal } from "../../platform/process.ts";
+import { connect, createClient } from "../../rpc/client.ts";
+import { ImageService, RuntimeService } from "../../rpc/gen/cri/runtime_pb.ts";
+import type { Client } from "../../rpc/types.ts";
+import { message } from "../errors.ts";
+import { readText, writeAtomic } from "../files.ts";
+import { BUN_REPOSITORY } from "../images/bun.ts";
+import { type ContainerdOptions, containerdConfig, PAUSE_IMAGE } from "./config.ts";
+import { ensureBunImage, importPause } from "./images.ts";
+
+export type { ContainerdOptions } from "./config.ts";
+
+/** Milliseconds that it may take until it answers. */
+const START_PATIENCE = 30_000;
+const STOP_PATIENCE = 10_000;
+
+const log = logger("containerd");
+const pidFile = (o: ContainerdOptions) => join(o.state, "containerd.pid");
+const logFile = (o: ContainerdOptions) => join(o.root, "containerd.log");
+
+type Clients = { runtime: Client<typeof RuntimeService>; images: Client<typeof ImageService> };
+
+async function withClients<T>(o: ContainerdOptions, use: (clients: Clients) => Promise<T>): Promise<T> {
+  const channel = connect({ unix: o.socket });
+  try {
+    return await use({ runtime: createClient(RuntimeService, channel), images: createClient(ImageService, channel) });
+  } finally {
+    await channel.close();
+  }
+}
+
+/** The containerd that an earlier start left, by its pid and command line. */
+function running(o: ContainerdOptions): ProcessId | undefined {
+  const process = identify(Number(readText(pidFile(o)) ?? "NaN"));
+  if (process === undefined) return undefined;
+  return readFileSync(`/proc/${process.pid}/cmdline`, "utf8").includes(o.socket) ? process : undefined;
+}
+
+function spawn(o: ContainerdOptions): ProcessId {
+  const program = Bun.which("containerd", { PATH: `${process.env.PATH ?? ""}:/usr/sbin` });
+  if (program === null || Bun.which("ctr") === null) throw new Error("containerd not found: install the Debian package containerd");
+  for (const dir of [o.root, o.state, dirname(o.socket)]) mkdirSync(dir, { recursive: true, mode: 0o711 });
+  const config = join(o.root, "config.toml");
+  writeAtomic(config, containerdConfig(o));
+  rmSync(o.socket, { force: true });
+  const output = openSync(logFile(o), "a", 0o600);
+  try {
+    // A session of its own, so that Ctrl-C on kubun's terminal doesn't reach it.
+    const child = Bun.spawn([program, "--config", config, "--address", o.socket], {
+      stdio: ["ignore", output, output],
+      detached: true,
+      cwd: "/",
+    });
+    child.unref();
+    writeAtomic(pidFile(o), String(child.pid));
+    const found = identify(child.pid);
+    if (found === undefined) throw new Error(failure(o));
+    return found;
+  } finally {
+    closeSync(output);
+  }
+}
+
+function failure(o: ContainerdOptions): string {
+  const last = (readText(logFile(o)) ?? "").trim().split("\n").at(-1) ?? "";
+  return `containerd ended while it started: ${last} (log: ${logFile(o)})`;
+}
+
+async function answers(o: ContainerdOptions, process: ProcessId): Promise<void> {
+  const deadline = Date.now() + START_PATIENCE;
+  for (;;) {
+    if (!alive(process)) throw new Error(failure(o));
+    if (existsSync(o.socket)) {
+      try {
+        return await withClients(o, async ({ runtime }) => void (await runtime.version({}, { timeout: 2000 })));
+      } catch (error) {
+        if (Date.now() > deadline) throw new Error(`containerd doesn't answer: ${message(error)} (log: ${logFile(o)})`, { cause: error });
+      }
+    }
+    if (Date.now() > deadline) throw new Error(`containerd has no socket after ${START_PATIENCE / 1000} s (log: ${logFile(o)})`);
+    await delay(10);
+  }
+}
+
+async function launch(o: ContainerdOptions): Promise<void> {
+  await answers(o, running(o) ?? spawn(o));
+}
+
+export class Containerd implements Component {
+  readonly name = "containerd";
+  readonly #options: ContainerdOptions;
+  #problem: string | undefined = "starting";
+
+  constructor(options: ContainerdOptions) {
+    this.#options = options;
+  }
+
+  get address(): string {
+    return `unix://${this.#options.socket}`;
+  }
+
+  notReady(): string | undefined {
+    return this.#problem ?? (running(this.#options) ? undefined : "containerd has ended");
+  }
+
+  /** Adopts the one that runs or starts one, and gives it the images that no registry has. */
+  async start(): Promise<void> {
+    const o = this.#options;
+    try {
+      await launch(o);
+      await withClients(o, async ({ images }) => {
+        const has = async (name: string) => (await images.imageStatus({ image: { image: name } })).image !== undefined;
+        await Promise.all([
+          has(PAUSE_IMAGE).then((present) => (present ? undefined : importPause(o))),
+          has(`${BUN_REPOSITORY}:latest`).then((present) => ensureBunImage(o, present)),
+        ]);
+      });
+      this.#problem = undefined;
+    } catch (error) {
+      this.#problem = message(error);
+      throw error;
+    }
+  }
+
+  /** Leaves containerd and its containers running, for the next start. */
+  async stop(): Promise<void> {
+    this.#problem = "stopped";
+  }
+
+  /** Removes every pod, ends containerd and takes its traces off the machine. Images stay. Idempotent. */
+  static async removeAll(o: ContainerdOptions): Promise<void> {
+    const used = existsSync(o.state) && readdirSync(o.state).length > 0;
+    if (used) {
+      try {
+        await launch(o);
+        await removePods(o);
+      } catch (error) {
+        log.warn("containerd can't be asked to remove its pods; its processes are ended instead", { err: message(error) });
+      }
+      const daemon = running(o);
+      if (daemon !== undefined) await end(daemon);
+      await endShims(o);
+    }
+    detachAllUnder(o.state);
+    detachAllUnder(o.root);
+    rmSync(o.state, { recursive: true, force: true });
+    rmSync(o.socket, { force: true });
+    rmSync(`${o.socket}.ttrpc`, { force: true });
+  }
+}
+
+async function removePods(o: ContainerdOptions): Promise<void> {
+  await withClients(o, async ({ runtime }) => {
+    const { items } = await runtime.listPodSandbox({});
+    await Promise.all(
+      items.map(async ({ id: podSandboxId }) => {
+        const { containers } = await runtime.listContainers({ filter: { podSandboxId } });
+        await Promise.all(containers.map(({ id: containerId }) => runtime.stopContainer({ containerId, timeout: 0n })));
+        await runtime.stopPodSandbox({ podSandboxId });
+        await runtime.removePodSandbox({ podSandboxId });
+      }),
+    );
+  });
+}
+
+async function end(process: ProcessId): Promise<void> {
+  signal(process, "SIGTERM");
+  const deadline = Date.now() + STOP_PATIENCE;
+  while (alive(process) && Date.now() < deadline) await delay(10);
+  signal(process, "SIGKILL");
+  while (alive(process)) await delay(10);
+}
+
+/** Shims name their containerd's socket on the command line. */
+async function endShims(o: ContainerdOptions): Promise<void> {
+  const shims: ProcessId[] = [];
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    const line = readText(`/proc/${pid}/cmdline`)?.split("\0") ?? [];
+    if (!line[0]?.includes("containerd-shim") || !line.includes(o.socket)) continue;
+    const process = identify(Number(pid));
+    if (process) shims.push(process);
+  }
+  await Promise.all(shims.map(end));
+}
