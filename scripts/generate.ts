@@ -15,6 +15,7 @@ import {
   hasOption,
   ScalarType,
 } from "@bufbuild/protobuf";
+import { getComments } from "@bufbuild/protobuf/reflect";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import type { KindInfo } from "../src/api/schema.ts";
 
@@ -221,6 +222,15 @@ for (const file of files) {
     });
   }
 }
+/** The comments of proto/, by message or message and field: the descriptions in OpenAPI. */
+const docs: Record<string, string> = {};
+for (const m of files.flatMap((f) => f.messages)) {
+  for (const [key, desc] of [[m.typeName, m] as const, ...m.fields.map((f) => [`${m.typeName}.${jsonName(f)}`, f] as const)]) {
+    const text = getComments(desc).leading?.replace(/\s+/g, " ").trim();
+    if (text) docs[key] = text;
+  }
+}
+
 const names = new Set(kinds.map((k) => `${k.group}/${k.version}/${k.kind}`));
 const kindRows = kinds.map((k) => ({
   ...k,
@@ -230,6 +240,7 @@ const kindRows = kinds.map((k) => ({
 const lines = (value: unknown) => `${JSON.stringify(value).replaceAll('},"', '},\n"').replaceAll("},{", "},\n{")}\n`;
 write("src/api/gen/schema.json", lines({ messages, stringTypes }));
 write("src/api/gen/kinds.json", lines(kindRows));
+write("src/api/gen/docs.json", `${JSON.stringify(docs, null, 1)}\n`);
 
 // ---- compare
 
