@@ -2,7 +2,7 @@
 // after it was lost (grpc/grpc, doc/connectivity-semantics-and-api.md).
 
 import { dial, type Http2Client } from "./http2/client.ts";
-import type { ConnectionOptions } from "./http2/connection.ts";
+import type { ConnectionOptions } from "./http2/options.ts";
 import type { Keepalive } from "./http2/session.ts";
 import type { Stream, StreamListener } from "./http2/stream.ts";
 import { type Address, Code, RpcError, type TlsClientOptions } from "./types.ts";

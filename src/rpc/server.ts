@@ -5,7 +5,7 @@ import type { Exchange } from "./exchange.ts";
 import { type Fetch, serveFetch } from "./fetch.ts";
 import { DEFAULT_MAX_MESSAGE } from "./grpc/protocol.ts";
 import { serveGrpc } from "./grpc/server-call.ts";
-import type { ConnectionOptions } from "./http2/connection.ts";
+import type { ConnectionOptions } from "./http2/options.ts";
 import { listen, type Peer } from "./http2/server.ts";
 import type { Keepalive } from "./http2/session.ts";
 import type { StreamListener } from "./http2/stream.ts";

@@ -1,7 +1,8 @@
 // HTTP/2 clients over TCP, TLS and unix sockets.
 import type { Socket, SocketHandler } from "bun";
 import type { Address, TlsClientOptions } from "../types.ts";
-import { Connection, type ConnectionEvents, type ConnectionOptions } from "./connection.ts";
+import { Connection } from "./connection.ts";
+import type { ConnectionEvents, ConnectionOptions } from "./options.ts";
 import { type Keepalive, Session } from "./session.ts";
 import { clientTls } from "./tls.ts";
 

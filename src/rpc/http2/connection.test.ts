@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { cut } from "../testing/cut.ts";
-import { Connection, type ConnectionOptions } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import { ErrorCode } from "./errors.ts";
 import { Flag, FrameReader, FrameType, frameHeader, PREFACE, Setting, settingsFrame, wordFrame } from "./frame.ts";
 import { HpackEncoder } from "./hpack/encoder.ts";
+import type { ConnectionOptions } from "./options.ts";
 import { Output } from "./output.ts";
 import type { Stream, StreamFailure, StreamListener } from "./stream.ts";
 

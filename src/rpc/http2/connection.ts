@@ -11,58 +11,28 @@ import {
   FrameReader,
   FrameType,
   frameHeader,
-  HEADER_SIZE,
   MAX_WINDOW,
   PREFACE,
-  putHeader,
   putUint32,
   Setting,
   settingsFrame,
   uint32,
   wordFrame,
 } from "./frame.ts";
+import { HeaderBlock } from "./headerblock.ts";
 import { HpackDecoder } from "./hpack/decoder.ts";
-import { HpackEncoder } from "./hpack/encoder.ts";
 import { malformedRequest, malformedResponse, malformedTrailers } from "./message.ts";
-import { Output } from "./output.ts";
+import type { ConnectionEvents, ConnectionOptions } from "./options.ts";
+import type { Output } from "./output.ts";
+import { HIGH_WATER, Sender } from "./sender.ts";
 import { Stream, type StreamListener, type StreamOwner } from "./stream.ts";
 
-export interface ConnectionOptions {
-  /** Streams that the peer may have open. Default 1000; a client allows none. */
-  maxConcurrentStreams?: number;
-  /** Bytes of a decoded header list. Default 64 KiB. */
-  maxHeaderListSize?: number;
-  /** Bytes that a peer may send on a stream before it is given more. Default 1 MiB. */
-  streamWindow?: number;
-  /** The same for all streams together. Default 4 MiB. */
-  connectionWindow?: number;
-  /** Milliseconds; for rate limits only. */
-  now?: () => number;
-}
-
-export interface ConnectionEvents {
-  /** `output` has something to send. Called once until takeable bytes have been taken. */
-  wake(): void;
-  /** A request has come; a server returns who listens to the rest of it. */
-  request?(stream: Stream, fields: string[], end: boolean): StreamListener | undefined;
-  /** The peer's SETTINGS have come, for the first time or again. */
-  settings?(): void;
-  pong?(): void;
-  /** No stream may be started any more. `clean` when the peer gave no error. */
-  goingAway?(clean: boolean, reason: string): void;
-  /** A stream has ended; `open` are left. */
-  streamEnded?(open: number): void;
-}
-
-/** Output that waits for the socket: over this, data stays in the queues of its streams. */
-const HIGH_WATER = 256 * 1024;
 /** Control frames that a peer provokes and does not read may take this much more. */
 const OUTPUT_LIMIT = 4 * 1024 * 1024;
-const MAX_CONTINUATIONS = 64;
 const OUR_FRAME_SIZE = 65536;
 
 export class Connection implements StreamOwner {
-  readonly output = new Output();
+  readonly #sender: Sender;
   readonly client: boolean;
   /** Set once the connection has failed or ended; when output is empty too, close the socket. */
   ended = false;
@@ -73,31 +43,28 @@ export class Connection implements StreamOwner {
   readonly #events: ConnectionEvents;
   readonly #reader: FrameReader;
   readonly #decoder: HpackDecoder;
-  readonly #encoder = new HpackEncoder();
   readonly #streams = new Map<number, Stream>();
-  /** Streams with queued data whose own window is open. */
-  readonly #waiting = new Set<Stream>();
   readonly #maxStreams: number;
   readonly #maxHeaderListSize: number;
   readonly #streamWindow: number;
   readonly #connectionWindow: number;
   /** Cheap for the peer and dear for us: resets, and frames that carry nothing. */
   readonly #nuisance: TokenBucket;
-  #sendWindow = DEFAULT_WINDOW;
   #receiveWindow: number;
   #peerInitialWindow = DEFAULT_WINDOW;
-  #peerFrameSize = DEFAULT_FRAME_SIZE;
   #gotSettings = false;
   #nextId = 1;
   #lastPeerId = 0;
   #sentGoaway = MAX_WINDOW + 1;
-  #awake = false;
   #drainPing = false;
-  /** A header block that goes on in CONTINUATION frames. */
-  #block: { stream: number; flags: number; parts: Uint8Array[]; size: number } | undefined;
+  #block: HeaderBlock | undefined;
 
   constructor(role: "client" | "server", events: ConnectionEvents, options: ConnectionOptions = {}) {
     this.client = role === "client";
+    this.#sender = new Sender(
+      () => events.wake(),
+      (stream) => this.#localEnd(stream),
+    );
     this.#events = events;
     this.#maxStreams = this.client ? 0 : (options.maxConcurrentStreams ?? 1000);
     this.#maxHeaderListSize = options.maxHeaderListSize ?? 65536;
@@ -120,6 +87,11 @@ export class Connection implements StreamOwner {
     ]);
     const more = this.#connectionWindow - DEFAULT_WINDOW;
     if (more > 0) wordFrame(this.output, FrameType.WINDOW_UPDATE, 0, more);
+  }
+
+  /** What is to be sent; tell taken() how much of it was. */
+  get output(): Output {
+    return this.#sender.output;
   }
 
   get streams(): number {
@@ -158,7 +130,7 @@ export class Connection implements StreamOwner {
   ping(): void {
     frameHeader(this.output, 8, FrameType.PING, 0, 0);
     this.output.append(KEEPALIVE);
-    this.#wake();
+    this.#sender.wake();
   }
 
   /** Takes no new streams; ends when those that run have ended (RFC 9113, section 6.8). */
@@ -175,7 +147,7 @@ export class Connection implements StreamOwner {
     frameHeader(this.output, 8, FrameType.PING, 0, 0);
     this.output.append(DRAIN);
     this.#drainPing = true;
-    this.#wake();
+    this.#sender.wake();
   }
 
   /** The socket has gone, or is to go without waiting for streams. */
@@ -183,100 +155,25 @@ export class Connection implements StreamOwner {
     if (!this.ended) this.#fail(error, false);
   }
 
-  /** The owner has written `bytes` of output. */
+  /** The owner of the socket has written `bytes` of output. */
   taken(bytes: number): void {
-    this.output.taken(bytes);
-    if (this.output.length === 0) this.#awake = false;
-    if (this.#waiting.size > 0) this.#pump();
+    this.#sender.taken(bytes);
   }
 
   // StreamOwner
 
   writeHeaders(stream: Stream, fields: readonly string[], end: boolean): void {
-    const out = this.output;
-    const before = out.length;
-    out.reserve(HEADER_SIZE);
-    this.#encoder.encode(fields, out);
-    const length = out.length - before - HEADER_SIZE;
-    const at = out.start + before;
-    const flags = end ? Flag.END_STREAM : 0;
-    if (length <= this.#peerFrameSize) {
-      putHeader(out.bytes, at, length, FrameType.HEADERS, flags | Flag.END_HEADERS, stream.id);
-    } else {
-      const block = out.bytes.slice(at + HEADER_SIZE, out.end);
-      out.end = at;
-      for (let from = 0; from < length; from += this.#peerFrameSize) {
-        const part = block.subarray(from, from + this.#peerFrameSize);
-        const last = from + part.length === length ? Flag.END_HEADERS : 0;
-        frameHeader(out, part.length, from ? FrameType.CONTINUATION : FrameType.HEADERS, from ? last : flags | last, stream.id);
-        out.append(part);
-      }
-    }
-    this.#wake();
-    if (end) this.#localEnd(stream);
+    this.#sender.headers(stream, fields, end);
   }
 
   writeQueued(stream: Stream): boolean {
-    const out = this.output;
-    while (stream.queued > 0) {
-      const room = Math.min(this.#sendWindow, stream.sendWindow, this.#peerFrameSize);
-      if (stream.sendWindow <= 0) {
-        this.#waiting.delete(stream);
-        return false;
-      }
-      if (room <= 0 || out.length >= HIGH_WATER) {
-        this.#waiting.add(stream);
-        return false;
-      }
-      this.#writeData(stream, room);
-    }
-    this.#waiting.delete(stream);
-    const after = stream.endAfterQueue;
-    if (after) {
-      stream.endAfterQueue = undefined;
-      if (after !== true) this.writeHeaders(stream, after, true);
-      else if (!stream.localEnded) {
-        frameHeader(out, 0, FrameType.DATA, Flag.END_STREAM, stream.id);
-        this.#wake();
-        this.#localEnd(stream);
-      }
-    }
-    return true;
-  }
-
-  /** Writes one DATA frame of at most `room` bytes. */
-  #writeData(stream: Stream, room: number): void {
-    const out = this.output;
-    const length = Math.min(room, stream.queued);
-    const end = length === stream.queued && stream.endAfterQueue === true;
-    frameHeader(out, length, FrameType.DATA, end ? Flag.END_STREAM : 0, stream.id);
-    let at = out.reserve(length);
-    for (let left = length; left > 0; ) {
-      const first = stream.queue[0]!;
-      const take = Math.min(left, first.length - stream.queueOffset);
-      out.bytes.set(take === first.length ? first : first.subarray(stream.queueOffset, stream.queueOffset + take), at);
-      at += take;
-      left -= take;
-      stream.queueOffset += take;
-      if (stream.queueOffset === first.length) {
-        stream.queue.shift();
-        stream.queueOffset = 0;
-      }
-    }
-    stream.queued -= length;
-    stream.sendWindow -= length;
-    this.#sendWindow -= length;
-    this.#wake();
-    if (end) {
-      stream.endAfterQueue = undefined;
-      this.#localEnd(stream);
-    }
+    return this.#sender.queued(stream);
   }
 
   resetStream(stream: Stream, code: ErrorCode): void {
     if (!this.ended) {
       wordFrame(this.output, FrameType.RST_STREAM, stream.id, code);
-      this.#wake();
+      this.#sender.wake();
     }
     this.#remove(stream);
   }
@@ -287,40 +184,10 @@ export class Connection implements StreamOwner {
     wordFrame(this.output, FrameType.WINDOW_UPDATE, stream.id, stream.unacknowledged);
     stream.receiveWindow += stream.unacknowledged;
     stream.unacknowledged = 0;
-    this.#wake();
+    this.#sender.wake();
   }
 
-  // Sending
-
-  #wake(): void {
-    if (this.#awake) return;
-    this.#awake = true;
-    this.#events.wake();
-  }
-
-  /** Sends queued data, a frame of each stream in turn. */
-  #pump(): void {
-    let progress = true;
-    while (progress && this.#waiting.size > 0 && this.#sendWindow > 0 && this.output.length < HIGH_WATER) {
-      progress = false;
-      for (const stream of this.#waiting) {
-        if (stream.sendWindow <= 0) this.#waiting.delete(stream);
-        else if (this.#sendWindow <= 0 || this.output.length >= HIGH_WATER) break;
-        else {
-          this.#writeData(stream, Math.min(this.#sendWindow, stream.sendWindow, this.#peerFrameSize));
-          progress = true;
-          // Last in turn until the others have had theirs.
-          this.#waiting.delete(stream);
-          if (stream.queued > 0) this.#waiting.add(stream);
-          else {
-            this.writeQueued(stream);
-            if (!stream.localEnded) stream.listener?.drain?.();
-          }
-          break;
-        }
-      }
-    }
-  }
+  // Ends
 
   #localEnd(stream: Stream): void {
     stream.localEnded = true;
@@ -334,7 +201,7 @@ export class Connection implements StreamOwner {
     stream.closed = true;
     stream.queue.length = 0;
     stream.queued = 0;
-    this.#waiting.delete(stream);
+    this.#sender.forget(stream);
     if (!this.#streams.delete(stream.id)) return;
     if (this.#streams.size === 0) this.#endIfDrained();
     this.#events.streamEnded?.(this.#streams.size);
@@ -355,7 +222,7 @@ export class Connection implements StreamOwner {
     putUint32(this.output.bytes, at + 4, code);
     this.output.append(text);
     this.#sentGoaway = this.#lastPeerId;
-    this.#wake();
+    this.#sender.wake();
   }
 
   #fail(error: Http2Error, tell = true): void {
@@ -364,7 +231,6 @@ export class Connection implements StreamOwner {
     this.error = error;
     const streams = [...this.#streams.values()];
     this.#streams.clear();
-    this.#waiting.clear();
     this.#events.goingAway?.(false, error.message);
     for (const stream of streams) this.#failStream(stream, error, false);
     this.#events.wake();
@@ -434,7 +300,7 @@ export class Connection implements StreamOwner {
     if (this.#receiveWindow < this.#connectionWindow / 2) {
       wordFrame(this.output, FrameType.WINDOW_UPDATE, 0, this.#connectionWindow - this.#receiveWindow);
       this.#receiveWindow = this.#connectionWindow;
-      this.#wake();
+      this.#sender.wake();
     }
     const stream = this.#streams.get(id);
     if (!stream) return this.#checkIdle(id);
@@ -469,26 +335,17 @@ export class Connection implements StreamOwner {
     if (flags & Flag.PRIORITY) start += 5;
     if (start > end) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "padding longer than its frame");
     if (flags & Flag.END_HEADERS) return this.#headerBlock(id, flags, b, start, end);
-    this.#block = { stream: id, flags, parts: [b.slice(start, end)], size: end - start };
+    // Compressed, no list within the limit takes more.
+    this.#block = new HeaderBlock(id, flags, b.slice(start, end), this.#maxHeaderListSize + OUR_FRAME_SIZE);
   }
 
   #continuation(flags: number, b: Uint8Array, start: number, end: number): void {
     const block = this.#block;
     if (!block) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without a header block");
-    block.parts.push(b.slice(start, end));
-    block.size += end - start;
-    // Compressed, no list within the limit takes more.
-    if (block.size > this.#maxHeaderListSize + OUR_FRAME_SIZE || block.parts.length > MAX_CONTINUATIONS) {
-      throw new Http2Error(ErrorCode.ENHANCE_YOUR_CALM, "header block too large");
-    }
+    block.add(b.slice(start, end));
     if (!(flags & Flag.END_HEADERS)) return;
     this.#block = undefined;
-    const whole = new Uint8Array(block.size);
-    let at = 0;
-    for (const part of block.parts) {
-      whole.set(part, at);
-      at += part.length;
-    }
+    const whole = block.bytes;
     this.#headerBlock(block.stream, block.flags, whole, 0, whole.length);
   }
 
@@ -539,7 +396,7 @@ export class Connection implements StreamOwner {
   #streamError(stream: Stream, code: ErrorCode, message: string): void {
     this.#annoyed();
     wordFrame(this.output, FrameType.RST_STREAM, stream.id, code);
-    this.#wake();
+    this.#sender.wake();
     this.#failStream(stream, new Http2Error(code, message), false);
   }
 
@@ -561,15 +418,15 @@ export class Connection implements StreamOwner {
     this.#gotSettings = true;
     for (let at = start; at < end; at += 6) this.#setting((b[at]! << 8) | b[at + 1]!, uint32(b, at + 2));
     frameHeader(this.output, 0, FrameType.SETTINGS, Flag.ACK, 0);
-    this.#wake();
+    this.#sender.wake();
     this.#events.settings?.();
-    this.#pump();
+    this.#sender.pump();
   }
 
   #setting(id: number, value: number): void {
     switch (id) {
       case Setting.HEADER_TABLE_SIZE:
-        this.#encoder.resize(value);
+        this.#sender.tableSize = value;
         break;
       case Setting.ENABLE_PUSH:
         if (value > 1) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1");
@@ -581,21 +438,14 @@ export class Connection implements StreamOwner {
         if (value > MAX_WINDOW) throw new Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "initial window too large");
         const change = value - this.#peerInitialWindow;
         this.#peerInitialWindow = value;
-        for (const stream of this.#streams.values()) this.#widen(stream, change);
+        for (const stream of this.#streams.values()) this.#sender.widen(stream, change);
         break;
       }
       case Setting.MAX_FRAME_SIZE:
         if (value < DEFAULT_FRAME_SIZE || value > 0xffffff) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "wrong MAX_FRAME_SIZE");
-        // Larger ones would let one stream keep the others waiting.
-        this.#peerFrameSize = Math.min(value, OUR_FRAME_SIZE);
+        this.#sender.frameSize = value;
         break;
     }
-  }
-
-  #widen(stream: Stream, bytes: number): void {
-    stream.sendWindow += bytes;
-    if (stream.sendWindow > MAX_WINDOW) throw new Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "window too large");
-    if (stream.queued > 0 && stream.sendWindow > 0) this.#waiting.add(stream);
   }
 
   #ping(flags: number, id: number, b: Uint8Array, start: number, end: number): void {
@@ -604,7 +454,7 @@ export class Connection implements StreamOwner {
     if (!(flags & Flag.ACK)) {
       frameHeader(this.output, 8, FrameType.PING, Flag.ACK, 0);
       this.output.append(b.subarray(start, end));
-      return this.#wake();
+      return this.#sender.wake();
     }
     if (this.#drainPing && b[start] === DRAIN[0]) {
       this.#drainPing = false;
@@ -630,16 +480,15 @@ export class Connection implements StreamOwner {
   #windowUpdate(id: number, bytes: number): void {
     if (id === 0) {
       if (bytes === 0) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of 0");
-      this.#sendWindow += bytes;
-      if (this.#sendWindow > MAX_WINDOW) throw new Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "window too large");
+      this.#sender.widenConnection(bytes);
     } else {
       const stream = this.#streams.get(id);
       if (!stream) return this.#checkIdle(id);
       if (bytes === 0) return this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of 0");
       if (stream.sendWindow + bytes > MAX_WINDOW) return this.#streamError(stream, ErrorCode.FLOW_CONTROL_ERROR, "window too large");
-      this.#widen(stream, bytes);
+      this.#sender.widen(stream, bytes);
     }
-    this.#pump();
+    this.#sender.pump();
   }
 }
 

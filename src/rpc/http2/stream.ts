@@ -1,4 +1,5 @@
 import type { ErrorCode, Http2Error } from "./errors.ts";
+import type { Output } from "./output.ts";
 
 /** A stream that ended before its time: RST_STREAM, or its connection went. */
 export interface StreamFailure {
@@ -85,6 +86,25 @@ export class Stream {
   #enqueue(data: Uint8Array): void {
     this.queue.push(data);
     this.queued += data.length;
+  }
+
+  /** Moves `length` bytes of the queue to the end of `out`, and takes them off the window. */
+  dequeue(length: number, out: Output): void {
+    let at = out.reserve(length);
+    for (let left = length; left > 0; ) {
+      const first = this.queue[0]!;
+      const take = Math.min(left, first.length - this.queueOffset);
+      out.bytes.set(take === first.length ? first : first.subarray(this.queueOffset, this.queueOffset + take), at);
+      at += take;
+      left -= take;
+      this.queueOffset += take;
+      if (this.queueOffset === first.length) {
+        this.queue.shift();
+        this.queueOffset = 0;
+      }
+    }
+    this.queued -= length;
+    this.sendWindow -= length;
   }
 
   /** Ends the sending side. */
