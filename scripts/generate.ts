@@ -15,7 +15,6 @@ import {
   hasOption,
   ScalarType,
 } from "@bufbuild/protobuf";
-import { getComments } from "@bufbuild/protobuf/reflect";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import type { KindInfo } from "../src/api/schema.ts";
 
@@ -224,11 +223,18 @@ for (const file of files) {
 }
 /** The comments of proto/, by message or message and field: the descriptions in OpenAPI. */
 const docs: Record<string, string> = {};
-for (const m of files.flatMap((f) => f.messages)) {
-  for (const [key, desc] of [[m.typeName, m] as const, ...m.fields.map((f) => [`${m.typeName}.${jsonName(f)}`, f] as const)]) {
-    const text = getComments(desc).leading?.replace(/\s+/g, " ").trim();
-    if (text) docs[key] = text;
-  }
+for (const file of files) {
+  const comments = new Map(file.proto.sourceCodeInfo?.location.map((l) => [l.path.join("."), l.leadingComments]));
+  file.proto.messageType.forEach((proto, i) => {
+    const m = file.messages.find((x) => x.name === proto.name)!;
+    const note = (key: string, path: string) => {
+      const text = comments.get(path)?.replace(/\s+/g, " ").trim();
+      if (text) docs[key] = text;
+    };
+    // In a descriptor, 4 is a file's messages and 2 a message's fields.
+    note(m.typeName, `4.${i}`);
+    for (const [j, f] of m.fields.entries()) note(`${m.typeName}.${jsonName(f)}`, `4.${i}.2.${j}`);
+  });
 }
 
 const names = new Set(kinds.map((k) => `${k.group}/${k.version}/${k.kind}`));
