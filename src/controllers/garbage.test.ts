@@ -82,8 +82,6 @@ describe("garbage collection", () => {
     expect((await exists(api, deployments as Collection, "d"))?.metadata.finalizers).toEqual(["foregroundDeletion"]);
     expect(await exists(api, replicaSets as Collection, "rs")).toBeDefined();
     await api.patch({ ...pods, namespace: "default", name: "p" }, "merge", { metadata: { uid: pod.metadata.uid, finalizers: [] } });
-    // The memory API keeps a pod that is being deleted until it is deleted without grace.
-    await api.delete({ ...pods, namespace: "default", name: "p" }, { gracePeriodSeconds: 0 });
     await until("all gone", async () => !(await exists(api, deployments as Collection, "d")));
     expect(await exists(api, replicaSets as Collection, "rs")).toBeUndefined();
   });

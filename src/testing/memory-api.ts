@@ -101,7 +101,11 @@ export class MemoryApi implements ApiTransport {
     const graceful = target.resource === "pods" && options.gracePeriodSeconds !== 0 && (present as { spec?: Json }).spec?.nodeName;
     if (finalizers.length === 0 && !spec?.finalizers?.length && !graceful) return this.#drop(target, present) as T;
     if (present.metadata.deletionTimestamp) return present as T;
-    const metadata = { ...present.metadata, deletionTimestamp: timestamp(this.#clock.now()), deletionGracePeriodSeconds: 0 };
+    const metadata = {
+      ...present.metadata,
+      deletionTimestamp: timestamp(this.#clock.now()),
+      deletionGracePeriodSeconds: graceful ? 30 : 0,
+    };
     return this.#store(target, { ...present, metadata: { ...metadata, ...(finalizers.length ? { finalizers } : {}) } }, "MODIFIED") as T;
   }
 
@@ -176,10 +180,12 @@ export class MemoryApi implements ApiTransport {
       uid: present.metadata.uid,
       creationTimestamp: present.metadata.creationTimestamp,
       deletionTimestamp: present.metadata.deletionTimestamp,
+      deletionGracePeriodSeconds: present.metadata.deletionGracePeriodSeconds,
       generation: (present.metadata.generation ?? 1) + (changed ? 1 : 0),
     };
     const finalizers = next.metadata.finalizers?.length || (next.spec as { finalizers?: string[] } | undefined)?.finalizers?.length;
-    if (present.metadata.deletionTimestamp && !finalizers && target.resource !== "pods") return this.#drop(target, present);
+    if (present.metadata.deletionTimestamp && !finalizers && !present.metadata.deletionGracePeriodSeconds)
+      return this.#drop(target, present);
     const same = deepEqual(
       { ...next, metadata: { ...next.metadata, resourceVersion: "" } },
       {
