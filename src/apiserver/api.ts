@@ -93,6 +93,11 @@ export class Api {
     return (target.subresource && this.subresource(resource, target.subresource).kind) || resource.info;
   }
 
+  /** The kind whose list a GET of this collection answers with. */
+  listKind(target: Target): KindInfo {
+    return this.virtual(target)?.info ?? this.resource(target).info;
+  }
+
   async get(context: RequestContext, target: Named, resourceVersion?: string): Promise<Entry> {
     this.authorize(context, "get", target);
     const resource = this.resource(target);

@@ -1,4 +1,5 @@
 // The apiserver: the parts put together, their start and their end.
+import type { ServedResource } from "../api/discovery.ts";
 import type { StoreClient } from "../client/etcd.ts";
 import type { ApiTransport } from "../client/transport.ts";
 import type { Component } from "../platform/component.ts";
@@ -10,9 +11,13 @@ import { RbacAuthorizer } from "./auth/rbac.ts";
 import { ServiceAccountTokens } from "./auth/service-account-tokens.ts";
 import { bootstrap } from "./bootstrap.ts";
 import { DirectTransport } from "./direct.ts";
+import { Documents } from "./http/documents.ts";
+import type { Check, HealthChecks } from "./http/health.ts";
+import type { Listener } from "./http/listener.ts";
 import type { Registry } from "./registry/registry.ts";
 import { Resources } from "./registry/resources.ts";
 import type { UserInfo } from "./request.ts";
+import { reviews } from "./reviews.ts";
 import { admissionSource, rbacSource, tokenLookup } from "./sources.ts";
 import { Storage } from "./storage/storage.ts";
 
@@ -57,6 +62,8 @@ export class ApiServer implements Component {
   readonly #registry: Registry;
   readonly #api: Api;
   readonly #authenticator: Authenticator;
+  readonly #documents: Documents;
+  #listeners: Listener[] = [];
   #problem: string | undefined = "not started";
   #address: string | undefined;
 
@@ -85,15 +92,68 @@ export class ApiServer implements Component {
     this.#api = new Api({
       registry: this.#registry,
       authorizer: options.alwaysAllow ? { authorize: () => ({ allowed: true, reason: "" }) } : authorizer,
-      virtual: new Map(),
+      virtual: reviews({ authorizer, authenticator: this.#authenticator }),
       subresources: new Map(),
+    });
+    this.#documents = new Documents({
+      resources: () => served(resources),
+      serverAddress: () => this.#reachable,
+      issuer,
+      publicKeysPem,
     });
   }
 
   async start(): Promise<void> {
+    const { listen, tls } = this.#options;
+    // The sockets' code loads while the cache does.
+    const http = listen.length ? import("./http/mod.ts") : undefined;
     await this.#storage.start();
     await bootstrap(this.#storage, this.#registry.resources, this.#registry.now());
     this.#problem = undefined;
+    if (!http) return;
+    const { App, Connect, InFlight, KubeletClient, Listener } = await http;
+    const app = new App({
+      api: this.#api,
+      authenticator: this.#authenticator,
+      anonymous: this.#options.anonymous ?? true,
+      inflight: new InFlight(this.#options.maxRequestsInFlight, this.#options.maxMutatingRequestsInFlight),
+      health: this.#checks(),
+      documents: this.#documents,
+      connect: new Connect(this.#api, new KubeletClient({ tls: this.#options.kubeletClient ?? {} })),
+    });
+    for (const { host, port } of listen) {
+      const listener = new Listener({
+        host,
+        port,
+        tls,
+        handler: (request) => app.fetch(request),
+        upgrade: (request, socket, head) => void app.upgrade(request, socket, head),
+      });
+      this.#listeners.push(listener);
+      const bound = await listener.listen();
+      const local = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host;
+      this.#address ??= `https://${local.includes(":") ? `[${local}]` : local}:${bound}`;
+    }
+  }
+
+  get #reachable(): string {
+    const { host, port } = new URL(this.#address ?? "https://127.0.0.1:6443");
+    return this.#options.advertiseAddress ? `${this.#options.advertiseAddress}:${port}` : host;
+  }
+
+  #checks(): HealthChecks {
+    const ping = () => undefined;
+    const etcd = async () => {
+      const { errors } = await this.#options.store.status();
+      return errors[0];
+    };
+    const informers = () => (this.#storage.ready ? undefined : "the watch cache is loading");
+    const live = new Map<string, Check>([
+      ["ping", ping],
+      ["log", ping],
+      ["etcd", etcd],
+    ]);
+    return { live, ready: new Map([...live, ["informer-sync", informers], ["shutdown", () => this.#problem]]) };
   }
 
   notReady(): string | undefined {
@@ -114,8 +174,11 @@ export class ApiServer implements Component {
   async stop(): Promise<void> {
     this.#problem = "stopped";
     this.#storage.stop();
+    await Promise.all(this.#listeners.splice(0).map((l) => l.close()));
   }
 }
+
+const served = (resources: Resources): ServedResource[] => [...resources.all()].map(({ info }) => ({ info }));
 
 function decodeStored(): never {
   throw new Error("objects in protobuf form can't be read yet");

@@ -5,12 +5,14 @@ import { request as httpsRequest } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type KeyPair, Pki } from "../../cmd/cluster/pki.ts";
-import { bytesResponse, type ClientInfo, type Listener, listen } from "./listener.ts";
+import { type Incoming, Listener } from "./listener.ts";
+import { json, Reply, text } from "./reply.ts";
 
 let dir: string;
 let ca: string;
 let jane: KeyPair;
 let listener: Listener;
+let port = 0;
 let cancelled = 0;
 
 beforeAll(async () => {
@@ -19,31 +21,25 @@ beforeAll(async () => {
   ca = pki.ca.cert;
   const serving = await pki.leaf({ name: "s", commonName: "server", hosts: ["localhost", "127.0.0.1"] });
   jane = await pki.leaf({ name: "c", commonName: "jane", organizations: ["dev"] });
-  listener = await listen({
+  listener = new Listener({
     host: "127.0.0.1",
     port: 0,
     tls: { ...serving, clientCa: ca },
-    async fetch(request: Request, info: ClientInfo) {
-      const { pathname } = new URL(request.url);
-      if (pathname === "/who")
-        return bytesResponse(Buffer.from(JSON.stringify(info.subject ?? null)), { headers: { "content-type": "application/json" } });
-      if (pathname === "/endless") {
-        let timer: ReturnType<typeof setInterval>;
-        const stream = new ReadableStream({
-          start(c) {
-            timer = setInterval(() => c.enqueue(Buffer.from("tick\n")), 5);
-          },
-          cancel() {
-            clearInterval(timer);
-            cancelled++;
-          },
+    async handler(request: Incoming) {
+      if (request.target === "/who") return json(200, request.subject ?? null);
+      if (request.target === "/endless")
+        return new Reply(200, {}, async (sink) => {
+          while (!sink.signal.aborted) {
+            await sink.write("tick\n");
+            await Bun.sleep(5);
+          }
+          cancelled++;
         });
-        return new Response(stream);
-      }
-      return new Response(String((await request.arrayBuffer()).byteLength));
+      return text(200, String((await request.body(10_000_000))?.byteLength));
     },
-    upgrade: ({ socket }) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"),
+    upgrade: (_request, socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"),
   });
+  port = await listener.listen();
 });
 afterAll(async () => {
   await listener.close();
@@ -61,7 +57,7 @@ function one(path: string, options: { body?: Uint8Array; client?: KeyPair; first
     const req = httpsRequest(
       {
         host: "127.0.0.1",
-        port: listener.port,
+        port,
         path,
         method: options.body ? "POST" : "GET",
         ca,
@@ -88,7 +84,7 @@ function one(path: string, options: { body?: Uint8Array; client?: KeyPair; first
 /** The same over HTTP/2. */
 function two(path: string, options: { body?: Uint8Array; client?: KeyPair; first?: boolean } = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const session = connectHttp2(`https://127.0.0.1:${listener.port}`, { ca, cert: options.client?.cert, key: options.client?.key });
+    const session = connectHttp2(`https://127.0.0.1:${port}`, { ca, cert: options.client?.cert, key: options.client?.key });
     session.on("error", reject);
     const stream = session.request({ ":path": path, ":method": options.body ? "POST" : "GET" });
     let status = 0;
@@ -131,6 +127,6 @@ for (const [protocol, send] of [
 }
 
 test("a port in use is told", async () => {
-  const again = listen({ host: "127.0.0.1", port: listener.port, tls: { ...jane }, fetch: () => new Response(), upgrade: () => {} });
-  await expect(again).rejects.toMatchObject({ code: "EADDRINUSE" });
+  const again = new Listener({ host: "127.0.0.1", port, tls: { ...jane }, handler: () => text(200, ""), upgrade: () => {} });
+  await expect(again.listen()).rejects.toMatchObject({ code: "EADDRINUSE" });
 });

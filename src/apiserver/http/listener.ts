@@ -1,214 +1,274 @@
-// One TLS port for HTTP/1.1 and HTTP/2, with client certificates: node:http2
-// on the outside, Request and Response on the inside.
-
-import type { IncomingMessage } from "node:http";
-import { createSecureServer, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
-import type { AddressInfo } from "node:net";
-import type { Duplex } from "node:stream";
+// TLS sockets with HTTP/1.1 and HTTP/2 on one port, and client certificates:
+// node:http2's server, handed to a fetch function that answers with Replies.
+import { createSecureServer, type Http2SecureServer, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+import type { AddressInfo, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import type { Upgrade } from "../../rpc/remotecommand/mod.ts";
+import { constants, gzip } from "node:zlib";
+import { logger } from "../../platform/log.ts";
 import type { CertificateSubject } from "../auth/authenticator.ts";
+import { type Payload, Reply, type Sink } from "./reply.ts";
 
-/** What the connection tells of the client. */
-export interface ClientInfo {
-  /** Of a certificate that the client CA vouches for. */
-  subject?: CertificateSubject;
-  /** "10.0.0.1:5000" */
-  peer: string;
+const log = logger("kube-apiserver");
+/** Upstream compresses from here on (128 KiB). */
+const gzipFrom = 128 * 1024;
+
+/** What a handler gets of a request; enough of the Fetch API's Request for Hono's router. */
+export class Incoming {
+  readonly method: string;
+  /** "https://host" and the request's target. */
+  readonly url: string;
+  /** Path and query as they came. */
+  readonly target: string;
+  /** The verified client certificate's subject. */
+  readonly subject: CertificateSubject | undefined;
+  readonly node: Http2ServerRequest;
+  #signal: AbortController | undefined;
+
+  constructor(node: Http2ServerRequest, subject: CertificateSubject | undefined) {
+    this.node = node;
+    this.method = node.method;
+    this.target = node.url;
+    this.url = `https://apiserver${node.url}`;
+    this.subject = subject;
+  }
+
+  /** A header by its lower-case name; the first of several. */
+  header(name: string): string | undefined {
+    const value = this.node.headers[name];
+    return Array.isArray(value) ? value[0] : value;
+  }
+
+  /** All values of a header that may stand several times. */
+  headerValues(name: string): string[] {
+    const { headers, rawHeaders } = this.node;
+    if (headers[name] === undefined) return [];
+    if (rawHeaders === undefined) return [headers[name]].flat() as string[];
+    const out: string[] = [];
+    for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]!.toLowerCase() === name) out.push(rawHeaders[i + 1]!);
+    return out;
+  }
+
+  get headers(): Headers {
+    const headers = new Headers();
+    for (const [k, v] of Object.entries(this.node.headers)) if (!k.startsWith(":") && v !== undefined) headers.set(k, String(v));
+    return headers;
+  }
+
+  /** Aborts when the client goes away before the answer is complete. */
+  get signal(): AbortSignal {
+    if (!this.#signal) {
+      const controller = new AbortController();
+      this.#signal = controller;
+      this.node.once("close", () => controller.abort());
+      this.node.once("aborted", () => controller.abort());
+    }
+    return this.#signal.signal;
+  }
+
+  /** The body. Returns undefined where it is longer than `limit` bytes. */
+  body(limit: number): Promise<Uint8Array | undefined> {
+    return new Promise((resolve, reject) => {
+      const chunks: Uint8Array[] = [];
+      let length = 0;
+      this.node.on("data", (chunk: Uint8Array) => {
+        length += chunk.length;
+        if (length <= limit) chunks.push(chunk);
+      });
+      this.node.on("end", () => resolve(length > limit ? undefined : chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)));
+      this.node.on("aborted", () => reject(new Error("the client closed the request")));
+      this.node.on("error", reject);
+    });
+  }
 }
 
-export interface ListenOptions {
+export type Handler = (request: Incoming) => Promise<Response> | Response;
+export type UpgradeHandler = (request: Incoming, socket: Socket, head: Uint8Array) => void;
+
+const subjects = new WeakMap<object, CertificateSubject | null>();
+
+/** The subject of a connection's certificate, worked out once. */
+function subjectOf(socket: TLSSocket): CertificateSubject | undefined {
+  let subject = subjects.get(socket);
+  if (subject === undefined) {
+    subject = socket.authorized ? ((socket.getPeerCertificate()?.subject as CertificateSubject | undefined) ?? null) : null;
+    subjects.set(socket, subject);
+  }
+  return subject ?? undefined;
+}
+
+export interface ListenerOptions {
   host: string;
-  /** 0 picks one. */
+  /** 0 takes a free one. */
   port: number;
   tls: { cert: string; key: string; clientCa?: string };
-  fetch(request: Request, info: ClientInfo): Promise<Response> | Response;
-  upgrade(upgrade: Upgrade, info: ClientInfo): void;
+  handler: Handler;
+  upgrade: UpgradeHandler;
 }
 
-export interface Listener {
-  readonly port: number;
-  /** Stops accepting, gives answers under way `grace` milliseconds, then ends every connection. */
-  close(grace?: number): Promise<void>;
-}
+export class Listener {
+  readonly #server: Http2SecureServer;
+  readonly #sockets = new Set<{ destroy(): void }>();
+  readonly #options: ListenerOptions;
+  #active = 0;
+  #idle: (() => void) | undefined;
 
-/** Bytes of a Response that need no stream to be read from. */
-const bodies = new WeakMap<Response, Uint8Array>();
-
-/** A Response whose bytes are handed to the socket as they are. */
-export function bytesResponse(body: Uint8Array, init: ResponseInit): Response {
-  const response = new Response(null, init);
-  bodies.set(response, body);
-  return response;
-}
-
-const clients = new WeakMap<object, ClientInfo>();
-
-/** A connection's client is found out once, not once a request. */
-function clientOf(socket: TLSSocket): ClientInfo {
-  let info = clients.get(socket);
-  if (!info) {
-    const subject = socket.authorized ? (socket.getPeerCertificate()?.subject as CertificateSubject | undefined) : undefined;
-    info = { peer: `${socket.remoteAddress}:${socket.remotePort}`, ...(subject?.CN ? { subject } : {}) };
-    clients.set(socket, info);
-  }
-  return info;
-}
-
-function toRequest(req: IncomingMessage | Http2ServerRequest, signal: AbortSignal): Request {
-  const headers = new Headers();
-  for (const [name, value] of Object.entries(req.headers)) {
-    if (name.startsWith(":") || value === undefined) continue;
-    if (Array.isArray(value)) for (const v of value) headers.append(name, v);
-    else headers.set(name, value as string);
-  }
-  const method = req.method ?? "GET";
-  const host = req.headers.host ?? (req.headers[":authority"] as string | undefined) ?? "localhost";
-  const hasBody = method !== "GET" && method !== "HEAD";
-  return new Request(`https://${host}${req.url ?? "/"}`, {
-    method,
-    headers,
-    signal,
-    ...(hasBody ? { body: bodyOf(req), duplex: "half" } : {}),
-  } as RequestInit);
-}
-
-/** The request's body as a stream that is read as fast as its reader reads. */
-function bodyOf(req: IncomingMessage | Http2ServerRequest): ReadableStream<Uint8Array> {
-  const iterator = (req as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
-  return new ReadableStream({
-    async pull(controller) {
-      const { done, value } = await iterator.next();
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-    cancel: () => void iterator.return?.(),
-  });
-}
-
-/** Connection-bound headers that HTTP/2 forbids (RFC 9113, section 8.2.2). */
-const HOP = new Set(["connection", "keep-alive", "transfer-encoding", "upgrade"]);
-
-async function writeResponse(
-  response: Response,
-  res: Http2ServerResponse,
-  http2: boolean,
-  head: boolean,
-  signal: AbortSignal,
-): Promise<void> {
-  const headers: Record<string, string | string[]> = {};
-  response.headers.forEach((value, name) => {
-    if (!http2 || !HOP.has(name)) headers[name] = value;
-  });
-  const warnings = response.headers.get("x-kubun-warnings");
-  if (warnings) {
-    // Each warning is a header of its own, which Headers would join into one.
-    delete headers["x-kubun-warnings"];
-    headers.warning = JSON.parse(warnings) as string[];
-  }
-  const bytes = bodies.get(response);
-  if (bytes) headers["content-length"] = String(bytes.byteLength);
-  res.writeHead(response.status, headers);
-  if (head || bytes || !response.body) {
-    if (head || !bytes) res.end();
-    else res.end(bytes);
-    return;
-  }
-  const reader = response.body.getReader();
-  const stop = () => void reader.cancel().catch(() => {});
-  signal.addEventListener("abort", stop, { once: true });
-  // Long answers begin before their first byte is there: a watch may be quiet for minutes.
-  (res as { flushHeaders?: () => void }).flushHeaders?.();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done || signal.aborted) break;
-      if (!res.write(value)) await drained(res, signal);
-    }
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
-  res.end();
-}
-
-function drained(res: Http2ServerResponse, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      res.off("drain", done);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    res.on("drain", done);
-    signal.addEventListener("abort", done, { once: true });
-  });
-}
-
-/** Listens, and resolves with the port. Rejects with EADDRINUSE and the like. */
-export function listen(options: ListenOptions): Promise<Listener> {
-  const { cert, key, clientCa } = options.tls;
-  const server = createSecureServer({
-    cert,
-    key,
-    allowHTTP1: true,
-    // Tokens are as good as certificates: a client without one, or with one of another authority, is not turned away here.
-    ...(clientCa ? { ca: clientCa, requestCert: true, rejectUnauthorized: false } : {}),
-  });
-  const sockets = new Set<Duplex>();
-  let active = 0;
-  let idle: (() => void) | undefined;
-
-  server.on("secureConnection", (socket: TLSSocket) => {
-    sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
-    socket.on("error", () => socket.destroy());
-  });
-  server.on("request", (req: Http2ServerRequest, res: Http2ServerResponse) => {
-    const http2 = req.httpVersionMajor === 2;
-    const socket = (http2 ? req.stream.session?.socket : req.socket) as TLSSocket | undefined;
-    if (!socket) return;
-    const abort = new AbortController();
-    active++;
-    res.on("close", () => {
-      abort.abort();
-      if (--active === 0) idle?.();
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+    const { cert, key, clientCa } = options.tls;
+    this.#server = createSecureServer({
+      allowHTTP1: true,
+      cert,
+      key,
+      ...(clientCa ? { ca: clientCa, requestCert: true, rejectUnauthorized: false } : {}),
+      settings: { maxConcurrentStreams: 1000, initialWindowSize: 1 << 20 },
     });
-    res.on("error", () => abort.abort());
-    void (async () => {
-      try {
-        const response = await options.fetch(toRequest(req, abort.signal), clientOf(socket));
-        await writeResponse(response, res, http2, req.method === "HEAD", abort.signal);
-      } catch {
-        // The handler answers its own errors; what comes here is a connection that broke.
-        if (http2) req.stream.close(2);
-        else socket.destroy();
-      }
-    })();
-  });
-  server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Uint8Array) => {
-    options.upgrade({ request, socket, head }, clientOf(request.socket as TLSSocket));
-  });
-  server.setTimeout(0);
+    this.#server.on("request", (request, response) => void this.#answer(request, response));
+    this.#server.on("upgrade", (request: Http2ServerRequest, socket: TLSSocket, head: Uint8Array) => {
+      options.upgrade(new Incoming(request, subjectOf(socket)), socket, head);
+    });
+    this.#server.on("secureConnection", (socket: TLSSocket) => {
+      this.#sockets.add(socket);
+      socket.setNoDelay?.(true);
+      socket.once("close", () => this.#sockets.delete(socket));
+      socket.on("error", () => this.#sockets.delete(socket));
+    });
+    this.#server.on("sessionError", (error: Error) => log.info("An HTTP/2 connection failed", { err: error.message }, 2));
+    this.#server.on("tlsClientError", (error: Error) => log.info("http: TLS handshake error", { err: error.message }, 1));
+    // A watch may be silent for as long as nothing happens.
+    this.#server.setTimeout(0);
+  }
 
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port, options.host, () => {
-      server.off("error", reject);
-      server.on("error", () => {});
-      resolve({
-        port: (server.address() as AddressInfo).port,
-        async close(grace = 0) {
-          const closed = new Promise<void>((done) => server.close(() => done()));
-          if (active > 0 && grace > 0) {
-            const { promise, resolve: quiet } = Promise.withResolvers<void>();
-            idle = quiet;
-            const timer = setTimeout(quiet, grace);
-            await promise;
-            clearTimeout(timer);
-          }
-          for (const s of sockets) s.destroy();
-          await Promise.race([closed, new Promise((done) => setTimeout(done, 1000))]);
-        },
+  /** Resolves with the port. */
+  listen(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen(this.#options.port, this.#options.host, () => {
+        this.#server.off("error", reject);
+        this.#server.on("error", (error) => log.error("The listener failed", error));
+        resolve((this.#server.address() as AddressInfo).port);
       });
     });
+  }
+
+  /** Stops accepting, gives answers under way `grace` milliseconds, then ends every connection. */
+  async close(grace = 0): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    if (this.#active > 0 && grace > 0) await Promise.race([new Promise<void>((quiet) => (this.#idle = quiet)), Bun.sleep(grace)]);
+    for (const socket of this.#sockets) socket.destroy();
+    // A connection in the middle of its handshake is in no list.
+    await Promise.race([closed, Bun.sleep(1000)]);
+  }
+
+  async #answer(request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
+    // Errors of a connection that broke show up here too; its end is what counts.
+    request.on("error", () => {});
+    response.on("error", () => {});
+    this.#active++;
+    response.on("close", () => {
+      if (--this.#active === 0) this.#idle?.();
+    });
+    const socket = (request.httpVersionMajor === 2 ? request.stream?.session?.socket : request.socket) as TLSSocket;
+    try {
+      const reply = await this.#options.handler(new Incoming(request, socket && subjectOf(socket)));
+      if (reply instanceof Reply) await send(request, response, reply);
+      else await sendResponse(response, reply);
+    } catch (error) {
+      log.error("A request failed", error, { path: request.url });
+      if (!response.headersSent) response.writeHead(500);
+      response.end();
+    }
+  }
+}
+
+async function send(request: Http2ServerRequest, response: Http2ServerResponse, reply: Reply): Promise<void> {
+  const { payload, fields } = reply;
+  if (typeof payload === "function") {
+    response.writeHead(reply.code, fields);
+    await stream(response, payload);
+    return;
+  }
+  const length = sizeOf(payload);
+  if (length >= gzipFrom && String(request.headers["accept-encoding"] ?? "").includes("gzip")) {
+    const whole =
+      typeof payload === "string" ? Buffer.from(payload) : payload instanceof Uint8Array ? payload : Buffer.concat(payload as Uint8Array[]);
+    const packed = await new Promise<Uint8Array>((resolve, reject) =>
+      gzip(whole, { level: constants.Z_BEST_SPEED }, (error, bytes) => (error ? reject(error) : resolve(bytes))),
+    );
+    response.writeHead(reply.code, {
+      ...fields,
+      "content-encoding": "gzip",
+      vary: "accept-encoding",
+      "content-length": String(packed.length),
+    });
+    response.end(packed);
+    return;
+  }
+  response.writeHead(reply.code, { ...fields, "content-length": String(length) });
+  if (request.method === "HEAD" || payload === undefined) response.end();
+  else if (typeof payload === "string" || payload instanceof Uint8Array) response.end(payload);
+  else response.end(payload.length === 1 ? payload[0]! : Buffer.concat(payload as Uint8Array[]));
+}
+
+function sizeOf(payload: Exclude<Payload, (...args: never[]) => unknown>): number {
+  if (payload === undefined) return 0;
+  if (typeof payload === "string") return Buffer.byteLength(payload);
+  if (payload instanceof Uint8Array) return payload.length;
+  let total = 0;
+  for (const part of payload) total += part.length;
+  return total;
+}
+
+async function stream(response: Http2ServerResponse, write: (sink: Sink) => Promise<void>): Promise<void> {
+  const controller = new AbortController();
+  let resume: (() => void) | undefined;
+  const wake = () => {
+    resume?.();
+    resume = undefined;
+  };
+  response.on("close", () => {
+    controller.abort();
+    wake();
+  });
+  response.on("drain", wake);
+  await write({
+    signal: controller.signal,
+    flush: () => (response as { flushHeaders?: () => void }).flushHeaders?.(),
+    write(chunk) {
+      if (controller.signal.aborted || response.write(chunk as Uint8Array)) return;
+      return new Promise((resolve) => {
+        resume = resolve;
+      });
+    },
+  });
+  if (!controller.signal.aborted) response.end();
+}
+
+/** An answer of Hono's own making, or one fetched from elsewhere. */
+async function sendResponse(response: Http2ServerResponse, reply: Response): Promise<void> {
+  const fields: Record<string, string> = {};
+  for (const [k, v] of reply.headers) if (!hopByHop.has(k)) fields[k] = v;
+  response.writeHead(reply.status, fields);
+  const { body } = reply;
+  if (!body) {
+    response.end();
+    return;
+  }
+  await stream(response, async (sink) => {
+    const reader = body.getReader();
+    sink.signal.addEventListener("abort", () => void reader.cancel().catch(() => {}));
+    for (let part = await reader.read(); !part.done && !sink.signal.aborted; part = await reader.read()) await sink.write(part.value);
   });
 }
+
+/** Of one connection, not of the answer (RFC 9110, 7.6.1); lengths and codings are the fetch's own. */
+const hopByHop = new Set([
+  "connection",
+  "keep-alive",
+  "transfer-encoding",
+  "upgrade",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "content-length",
+  "content-encoding",
+]);

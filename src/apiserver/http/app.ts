@@ -1,0 +1,225 @@
+// The chain of a request: who sends it, as whom, how many at once, may they,
+// and then the path's own handler. Hono routes.
+import type { Socket } from "node:net";
+import { Hono } from "hono";
+import { internalError, StatusError, unauthorized } from "../../api/status.ts";
+import { logger } from "../../platform/log.ts";
+import { type Api, unknownPath } from "../api.ts";
+import type { Authenticator } from "../auth/authenticator.ts";
+import type { Connect } from "../kubelet/connect.ts";
+import { anonymous, type UserInfo } from "../request.ts";
+import type { Documents } from "./documents.ts";
+import { type HealthChecks, health } from "./health.ts";
+import { impersonated } from "./impersonation.ts";
+import type { InFlight } from "./inflight.ts";
+import type { Incoming } from "./listener.ts";
+import { ApiMetrics, type RequestLabels } from "./metrics.ts";
+import { isOldWatch, type ResourcePath, resourcePath } from "./path.ts";
+import { wantsWatch } from "./query.ts";
+import { json, Reply } from "./reply.ts";
+import { handleResource } from "./resources.ts";
+
+const log = logger("kube-apiserver");
+
+export interface AppOptions {
+  api: Api;
+  authenticator: Authenticator;
+  /** Requests without credentials are served as system:anonymous. */
+  anonymous: boolean;
+  inflight: InFlight;
+  health: HealthChecks;
+  documents: Documents;
+  connect: Connect;
+}
+
+interface Asked {
+  incoming: Incoming;
+  user: UserInfo;
+  path: string;
+  query: URLSearchParams;
+  target: ResourcePath | undefined;
+  watch: boolean;
+}
+
+type Env = { Bindings: Asked };
+
+const noQuery = new URLSearchParams();
+const isRead = (method: string) => method === "GET" || method === "HEAD";
+
+export class App {
+  readonly #options: AppOptions;
+  readonly #hono: Hono<Env>;
+  readonly metrics = new ApiMetrics();
+
+  constructor(options: AppOptions) {
+    this.#options = options;
+    this.#hono = this.#routes();
+  }
+
+  /** Answers a request; never rejects. */
+  async fetch(incoming: Incoming): Promise<Response> {
+    const started = performance.now();
+    const { path, query, target, watch } = read(incoming);
+    const { api, inflight, connect } = this.#options;
+    const long = watch || (target !== undefined && connect.handles(target));
+    const labels = labelsOf(incoming.method, target, watch);
+    let leave: (() => void) | undefined;
+    let reply: Response;
+    try {
+      const user = await this.#who(incoming);
+      if (!long) leave = inflight.enter(!isRead(incoming.method));
+      if (!target) api.check({ user, verb: incoming.method.toLowerCase(), path });
+      reply = await this.#hono.fetch(incoming as unknown as Request, { incoming, user, path, query, target, watch });
+    } catch (error) {
+      reply = failure(error, path);
+    } finally {
+      leave?.();
+    }
+    const code = reply instanceof Reply ? reply.code : reply.status;
+    this.metrics.observe(labels, code, long ? undefined : (performance.now() - started) / 1000);
+    return reply;
+  }
+
+  /** Answers a request to upgrade the connection; never rejects. */
+  async upgrade(incoming: Incoming, socket: Socket, head: Uint8Array): Promise<void> {
+    const { path, query, target, watch } = read(incoming);
+    const labels = { ...labelsOf(incoming.method, target, watch), verb: "CONNECT" };
+    this.metrics.longRunning(labels, 1);
+    try {
+      const user = await this.#who(incoming);
+      if (!target || !this.#options.connect.handles(target)) throw unknownPath();
+      await this.#options.connect.upgrade({ incoming, context: { user }, target, query }, socket, head);
+      this.metrics.observe(labels, 101, undefined);
+    } catch (error) {
+      const { code, payload } = failure(error, path);
+      this.metrics.observe(labels, code, undefined);
+      if (socket.writable && socket.bytesWritten !== undefined) await refuse(incoming, socket, head, code, String(payload));
+    } finally {
+      this.metrics.longRunning(labels, -1);
+    }
+  }
+
+  async #who(incoming: Incoming): Promise<UserInfo> {
+    const { api, authenticator } = this.#options;
+    const known = await authenticator.authenticate({ subject: incoming.subject, authorization: incoming.header("authorization") });
+    if (known === anonymous && !this.#options.anonymous) throw unauthorized();
+    return impersonated(incoming, known, (attributes) => api.check(attributes));
+  }
+
+  #routes(): Hono<Env> {
+    const { api, documents, connect } = this.#options;
+    const app = new Hono<Env>();
+    const found = (reply: Reply | undefined): Reply => {
+      if (!reply) throw unknownPath();
+      return reply;
+    };
+    for (const path of ["healthz", "livez", "readyz"]) {
+      app.get(`/${path}`, async (c) => found(await health(c.env.path, c.env.query, this.#options.health)));
+      app.get(`/${path}/:check`, async (c) => found(await health(c.env.path, c.env.query, this.#options.health)));
+    }
+    app.get("/version", () => documents.version());
+    app.get("/metrics", () => this.#metricsText());
+    app.get("/.well-known/openid-configuration", () => documents.openid());
+    app.get("/openid/v1/jwks", () => documents.jwks());
+    app.get("/", () => json(200, { paths: this.#paths() }));
+    app.get("/api", (c) => documents.root("api", c.env.incoming));
+    app.get("/apis", (c) => documents.root("apis", c.env.incoming));
+    app.get("/api/:version", async (c) => found(await documents.resources("", c.req.param("version"), c.env.incoming)));
+    app.get("/apis/:group", async (c) => found(await documents.group(c.req.param("group"), c.env.incoming)));
+    app.get("/apis/:group/:version", async (c) =>
+      found(await documents.resources(c.req.param("group"), c.req.param("version"), c.env.incoming)),
+    );
+    const resource = async ({ env }: { env: Asked }) => {
+      const { incoming, user, query, target, path } = env;
+      if (!target) throw unknownPath();
+      if (connect.handles(target)) return connect.handle({ incoming, context: { user }, target, query });
+      return handleResource(api, { incoming, user, target, query, oldWatch: isOldWatch(path) });
+    };
+    app.all("/api/*", resource);
+    app.all("/apis/*", resource);
+    app.onError((error, c) => failure(error, c.env.path));
+    app.notFound((c) => failure(unknownPath(), c.env.path));
+    return app;
+  }
+
+  #paths(): string[] {
+    const versions = this.#options.documents.discovery
+      .groupVersions()
+      .map((gv) => (gv.group ? `/apis/${gv.group}/${gv.version}` : `/api/${gv.version}`));
+    const groups = versions.filter((p) => p.startsWith("/apis/")).map((p) => p.slice(0, p.lastIndexOf("/")));
+    const fixed = [
+      "/.well-known/openid-configuration",
+      "/api",
+      "/apis",
+      "/healthz",
+      "/livez",
+      "/metrics",
+      "/openapi/v2",
+      "/openapi/v3",
+      "/openid/v1/jwks",
+      "/readyz",
+      "/version",
+    ];
+    return [...new Set([...fixed, ...groups, ...versions])].sort();
+  }
+
+  #metricsText(): Reply {
+    const objects = new Map<string, number>();
+    for (const { info, bucket, conversion } of this.#options.api.registry.resources.all())
+      if (!conversion) objects.set(info.group ? `${info.plural}.${info.group}` : info.plural, bucket.size);
+    return new Reply(
+      200,
+      { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
+      this.metrics.text(this.#options.inflight, objects),
+    );
+  }
+}
+
+function read(incoming: Incoming): Omit<Asked, "user" | "incoming"> {
+  const { target: text } = incoming;
+  const at = text.indexOf("?");
+  const path = at < 0 ? text : text.slice(0, at);
+  const query = at < 0 ? noQuery : new URLSearchParams(text.slice(at + 1));
+  const target = path.startsWith("/api") ? resourcePath(path) : undefined;
+  const watch = target !== undefined && isRead(incoming.method) && (isOldWatch(path) || (wantsWatch(query) && !target.subresource));
+  return { path, query, target, watch };
+}
+
+function labelsOf(method: string, target: ResourcePath | undefined, watch: boolean): RequestLabels {
+  const { group = "", version = "", resource = "", subresource = "", name, namespace } = target ?? {};
+  const verb = watch
+    ? "WATCH"
+    : isRead(method) && target && !name
+      ? "LIST"
+      : method === "DELETE" && target && !name
+        ? "DELETECOLLECTION"
+        : method;
+  const scope = !target ? "" : name ? "resource" : namespace ? "namespace" : "cluster";
+  return { verb, group, version, resource, subresource, scope };
+}
+
+/** The Status of an error, as an answer. */
+function failure(error: unknown, path: string): Reply {
+  let status: StatusError;
+  if (error instanceof StatusError) status = error;
+  else {
+    log.error("A request failed", error, { path });
+    status = internalError(error instanceof Error ? error.message : String(error));
+  }
+  const retry = status.status.details?.retryAfterSeconds;
+  return new Reply(
+    status.code,
+    {
+      "content-type": "application/json",
+      "cache-control": "no-cache, private",
+      ...(retry ? { "retry-after": String(retry) } : {}),
+      ...(status.code === 401 ? { "www-authenticate": 'Bearer realm="kubernetes-master"' } : {}),
+    },
+    JSON.stringify(status.status),
+  );
+}
+
+async function refuse(incoming: Incoming, socket: Socket, head: Uint8Array, code: number, body: string): Promise<void> {
+  const { refuse } = await import("../../rpc/remotecommand/mod.ts");
+  refuse({ request: incoming.node as never, socket, head }, code, body, { "Content-Type": "application/json" });
+}
