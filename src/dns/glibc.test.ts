@@ -31,10 +31,10 @@ test.skipIf(missing !== undefined)(
     try {
       Bun.spawnSync(["ip", "netns", "add", space]);
       Bun.spawnSync(["ip", "-n", space, "link", "set", "lo", "up"]);
-    // getaddrinfo asks for addresses of a family only where an interface besides loopback has one.
-    Bun.spawnSync(["ip", "-n", space, "link", "add", "eth0", "type", "bridge"]);
-    Bun.spawnSync(["ip", "-n", space, "addr", "add", "10.244.0.2/24", "dev", "eth0"]);
-    Bun.spawnSync(["ip", "-n", space, "link", "set", "eth0", "up"]);
+      // getaddrinfo asks for addresses of a family only where an interface besides loopback has one.
+      Bun.spawnSync(["ip", "-n", space, "link", "add", "eth0", "type", "bridge"]);
+      Bun.spawnSync(["ip", "-n", space, "addr", "add", "10.244.0.2/24", "dev", "eth0"]);
+      Bun.spawnSync(["ip", "-n", space, "link", "set", "eth0", "up"]);
       mkdirSync(etc, { recursive: true });
       writeFileSync(
         `${etc}/resolv.conf`,
