@@ -13,8 +13,12 @@ export interface ChannelOptions {
   maxReceiveSize?: number;
   /** Compress requests of at least this many bytes with gzip. Default: never. */
   compressFrom?: number;
-  /** Default: a ping after 30 s of silence, 20 s to answer, while calls run or not. */
-  keepalive?: Keepalive | false;
+  /**
+   * Ask a silent server whether it is there. Default: never, as grpc-go's
+   * servers send a client away that asks more often than they are set to allow
+   * (every 5 minutes by default, 5 s for etcd while calls run).
+   */
+  keepalive?: Keepalive;
   /** Milliseconds until an attempt to connect fails. Default 20 000. */
   connectTimeout?: number;
   /** Milliseconds between attempts: the first, growing to the longest. Default 100 and 5 000. */
@@ -128,12 +132,11 @@ export class Channel {
     this.#state = "connecting";
     const generation = ++this.#generation;
     const current = () => generation === this.#generation;
-    const { keepalive } = this.options;
     dial(this.address, {
       ...this.options.http2,
       tls: this.options.tls,
       connectTimeout: this.options.connectTimeout,
-      keepalive: keepalive === false ? undefined : (keepalive ?? { interval: 30_000, timeout: 20_000 }),
+      keepalive: this.options.keepalive,
       settings: () => current() && this.#startPending(),
       streamEnded: () => current() && this.#startPending(),
       goingAway: (_, reason) => current() && this.#state === "ready" && this.#lost(reason),

@@ -268,6 +268,22 @@ describe("a channel", () => {
     await listener.close();
   });
 
+  test("with keepalive leaves a server that has fallen silent", async () => {
+    // It greets with SETTINGS, and that is all.
+    const silent = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        open: (socket) => void socket.write(Uint8Array.of(0, 0, 0, 4, 0, 0, 0, 0, 0)),
+        data() {},
+      },
+    });
+    using channel = connect({ host: "127.0.0.1", port: silent.port }, { keepalive: { interval: 20, timeout: 20 } });
+    const error = await failure(createClient(KV, channel).put({}));
+    expect([error.code, error.message]).toEqual([Code.Unavailable, expect.stringContaining("keepalive")]);
+    silent.stop(true);
+  });
+
   test("refuses a server whose certificate it does not know, and one that is not there", async () => {
     const listener = await createRpcServer({ services: [kv], tls: await selfSigned("server") }).listen({ host: "127.0.0.1", port: 0 });
     using untrusting = connect(listener.address, { tls: { ca: (await selfSigned("other")).cert } });

@@ -46,7 +46,9 @@ export class FrameParser {
   readonly #events: FrameEvents;
   readonly #masked: boolean;
   readonly #maxSize: number;
+  /** What is not parsed yet: the first #have bytes. */
   #rest: Uint8Array = new Uint8Array(0);
+  #have = 0;
   #need = 2;
   #parts: Uint8Array[] = [];
   #partsSize = 0;
@@ -64,14 +66,9 @@ export class FrameParser {
 
   /** Throws WebSocketError where the peer breaks the protocol. */
   push(chunk: Uint8Array): void {
-    let bytes = chunk;
-    if (this.#rest.length > 0) {
-      bytes = new Uint8Array(this.#rest.length + chunk.length);
-      bytes.set(this.#rest);
-      bytes.set(chunk, this.#rest.length);
-    }
+    const bytes = this.#have > 0 ? this.#append(chunk) : chunk;
     if (bytes.length < this.#need) {
-      this.#rest = bytes === chunk ? bytes.slice() : bytes;
+      if (bytes === chunk) this.#keep(chunk);
       return;
     }
     let at = 0;
@@ -81,7 +78,25 @@ export class FrameParser {
       at += used;
     }
     this.#need -= at;
-    this.#rest = bytes.slice(at);
+    this.#keep(bytes.subarray(at));
+  }
+
+  #keep(bytes: Uint8Array): void {
+    this.#rest = bytes.slice();
+    this.#have = bytes.length;
+  }
+
+  /** Doubles the buffer where it has to grow, so that a long message costs no more than its length. */
+  #append(chunk: Uint8Array): Uint8Array {
+    const have = this.#have + chunk.length;
+    if (this.#rest.length < have) {
+      const larger = new Uint8Array(Math.max(have, this.#rest.length * 2));
+      larger.set(this.#rest.subarray(0, this.#have));
+      this.#rest = larger;
+    }
+    this.#rest.set(chunk, this.#have);
+    this.#have = have;
+    return this.#rest.subarray(0, have);
   }
 
   /** Returns how many bytes it used, or 0 with #need set to where the frame ends, from the start of `b`. */
