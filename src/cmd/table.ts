@@ -37,5 +37,10 @@ export const commands: readonly Row[] = [
     summary: "Runs the kubelet, which brings the pods of a node to life through a CRI runtime",
     load: async () => (await import("./kubelet.ts")).default,
   },
+  {
+    name: "node",
+    summary: "Runs one further node of a cluster (used by up --nodes)",
+    load: async () => (await import("./node.ts")).default,
+  },
   { name: "dns", summary: "Runs the cluster's name server", load: async () => (await import("./dns.ts")).default },
 ];

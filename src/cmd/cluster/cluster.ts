@@ -12,6 +12,8 @@ import { type ClusterStatus, serveControl } from "./control.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 import { nodeAddress } from "./host.ts";
 import { type NodeSpec, type RunningNode, startNode } from "./node.ts";
+import { hostNetwork } from "./node-hosts.ts";
+import { NodeProcesses } from "./node-processes.ts";
 import { chooseRuntime } from "./node-runtime.ts";
 import type { Progress } from "./progress.ts";
 import { type ClusterFile, DataDir, processStartTime } from "./state.ts";
@@ -37,21 +39,30 @@ export function podCidrOf(clusterPodCidr: string, index: number): string {
 
 export const cgroupRootOf = (clusterId: string) => `/kubun-${clusterId}`;
 
-function nodeSpec(options: UpOptions, dir: DataDir, cluster: ClusterFile, ip: string, runtime: NodeSpec["runtime"]): NodeSpec {
+/** What node `index` of a cluster is made of. */
+export function nodeSpec(
+  dir: DataDir,
+  cluster: ClusterFile,
+  settings: { index: number; ip: string; runtime: NodeSpec["runtime"]; endpoint: string; nodes: number },
+): NodeSpec {
+  const { index, ip, runtime, endpoint, nodes } = settings;
+  const home = index === 0 ? "node" : `node${index + 1}`;
   return {
-    name: nodeName(0),
+    name: nodeName(index),
+    index,
     ip,
-    dir: dir.file("node"),
-    runDir: cluster.runDir,
+    dir: dir.file(home),
+    runDir: index === 0 ? cluster.runDir : `${cluster.runDir}/n${index + 1}`,
     clusterId: cluster.id,
-    cgroupRoot: cgroupRootOf(cluster.id),
-    podCidr: podCidrOf(cluster.podCidr, 0),
+    cgroupRoot: index === 0 ? cgroupRootOf(cluster.id) : `${cgroupRootOf(cluster.id)}/${home}`,
+    podCidr: podCidrOf(cluster.podCidr, index),
     clusterPodCidr: cluster.podCidr,
     clusterDomain: cluster.clusterDomain,
     dnsIp: nthAddress(parseCidr(cluster.serviceCidr), 10),
-    cniConfDir: dir.file("node/cni/net.d"),
+    cniConfDir: dir.file(home, "cni/net.d"),
     runtime,
-    externalEndpoint: options.containerRuntimeEndpoint,
+    externalEndpoint: endpoint,
+    hostNetworks: index === 0 && nodes > 1 ? [hostNetwork(cluster.id).cidr] : [],
   };
 }
 
@@ -84,6 +95,21 @@ async function nodeReady(plane: ControlPlane, name: string): Promise<void> {
     if (event.type !== "BOOKMARK" && event.object.status?.conditions?.some((c) => c.type === "Ready" && c.status === "True")) break;
   }
   end.abort();
+}
+
+async function startFurtherNodes(
+  options: UpOptions,
+  dir: DataDir,
+  cluster: ClusterFile,
+  plane: ControlPlane,
+  runtime: NodeSpec["runtime"],
+  progress: Progress,
+): Promise<Component> {
+  const more = new NodeProcesses(dir, cluster, { runtime, nodes: options.nodes, server: plane.server });
+  await progress.run(more.name, () => more.start());
+  const names = Array.from({ length: options.nodes - 1 }, (_, i) => nodeName(i + 1));
+  await Promise.all(names.map((name) => progress.run(`node ${name}`, () => nodeReady(plane, name))));
+  return more;
 }
 
 function statusOf(plane: ControlPlane, cluster: ClusterFile, components: Component[]): () => Promise<ClusterStatus> {
@@ -152,7 +178,7 @@ export async function startCluster(options: UpOptions, given: ReadonlySet<string
     running.push(...plane.components);
     let node: RunningNode | undefined;
     if (runtime !== "none") {
-      const spec = nodeSpec(options, dir, cluster, ip!, runtime);
+      const spec = nodeSpec(dir, cluster, { index: 0, ip: ip!, runtime, endpoint: options.containerRuntimeEndpoint, nodes: options.nodes });
       const [started, dns] = await Promise.all([
         startNode(spec, plane.pki, plane.transport, progress),
         startDns(cluster, plane, spec, progress),
@@ -160,6 +186,7 @@ export async function startCluster(options: UpOptions, given: ReadonlySet<string
       node = started;
       running.push(...node.components, dns);
       await progress.run(`node ${spec.name}`, () => nodeReady(plane, spec.name));
+      if (options.nodes > 1) running.push(await startFurtherNodes(options, dir, cluster, plane, runtime, progress));
     }
     const control = serveControl(cluster.runDir, statusOf(plane, cluster, running));
     dir.write({

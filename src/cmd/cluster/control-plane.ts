@@ -7,6 +7,7 @@ import type { Component } from "../../platform/component.ts";
 import { UsageError } from "../flags.ts";
 import { nthAddress, parseCidr } from "./cidr.ts";
 import { writeKubeconfig } from "./kubeconfig.ts";
+import { hostNetwork } from "./node-hosts.ts";
 import { Pki } from "./pki.ts";
 import type { Progress } from "./progress.ts";
 import type { ClusterFile, DataDir } from "./state.ts";
@@ -54,7 +55,14 @@ export async function startControlPlane(
       progress.run("certificates", async () => {
         const pki = await Pki.open(dir.file("pki"));
         const hosts = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", `kubernetes.default.svc.${cluster.clusterDomain}`];
-        const addresses = ["localhost", hostname(), "127.0.0.1", nthAddress(services, 1), ...(nodeIp ? [nodeIp] : [])];
+        const addresses = [
+          "localhost",
+          hostname(),
+          "127.0.0.1",
+          nthAddress(services, 1),
+          ...(nodeIp ? [nodeIp] : []),
+          ...(options.nodes > 1 ? [hostNetwork(cluster.id).gateway] : []),
+        ];
         return {
           pki,
           keys: await pki.serviceAccountKeys(),

@@ -111,8 +111,14 @@ export function writeCniConfig(o: CniOptions): void {
   renameSync(`${file}.tmp`, file);
 }
 
-/** Prepares the machine for a node: forwarding on, stray pod traffic stopped. */
-export function prepareHost(podCidr: string): void {
-  for (const [key, value] of Object.entries(SYSCTLS)) setSysctl(key, value);
-  addUnreachableRoute(podCidr);
+/**
+ * Prepares a node's host: forwarding on, stray pod traffic stopped. A host of
+ * its own network namespace has settings of its own, which go with it.
+ */
+export function prepareHost(podCidr: string, ownNamespace: boolean): void {
+  for (const [key, value] of Object.entries(SYSCTLS)) {
+    if (ownNamespace) writeFileSync(procFile(key), value);
+    else setSysctl(key, value);
+  }
+  if (!ownNamespace) addUnreachableRoute(podCidr);
 }

@@ -1,5 +1,6 @@
 // One node of a cluster: runtime, kubelet and proxy, on the machine itself or
 // inside a network namespace.
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ApiTransport } from "../../client/transport.ts";
 import type { Component } from "../../platform/component.ts";
@@ -26,6 +27,10 @@ export interface NodeSpec {
   cniConfDir: string;
   runtime: RunState["runtime"];
   externalEndpoint: string;
+  /** Position among the cluster's nodes; those after 0 have a network namespace of their own. */
+  index: number;
+  /** Networks besides pods' whose traffic to the outside leaves under this machine's address. */
+  hostNetworks: readonly string[];
 }
 
 export interface RunningNode {
@@ -49,7 +54,7 @@ export async function startNode(
     await progress.run(c.name, () => c.start());
   };
   try {
-    prepareHost(spec.clusterPodCidr);
+    prepareHost(spec.clusterPodCidr, spec.index > 0);
     writeCniConfig({ clusterId: spec.clusterId, podCidr: spec.podCidr, confDir: spec.cniConfDir, ipamDir: join(spec.dir, "cni/ipam") });
     const serving = pki.leaf({
       name: `kubelet-${spec.name}`,
@@ -80,8 +85,8 @@ export async function startNode(
       transport: transport("system:kube-proxy", "system:node-proxier"),
       nodeName: spec.name,
       tableName: proxyTable(spec.clusterId),
-      podCidrs: [spec.clusterPodCidr],
-      setSysctl,
+      podCidrs: [spec.clusterPodCidr, ...spec.hostNetworks],
+      setSysctl: spec.index > 0 ? (key, value) => writeFileSync(join("/proc/sys", key), value) : setSysctl,
     });
     await Promise.all([
       (async () => {

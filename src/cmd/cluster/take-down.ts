@@ -1,10 +1,12 @@
 // Undoes what a cluster did to the machine. Works from what is on disk and in
 // the kernel, so that it makes no difference whether kubun still runs, crashed,
 // or had only half started; a second call finds nothing to do.
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { removeBridge, removeUnreachableRoute, restoreSysctls } from "./host.ts";
 import { proxyTable } from "./node.ts";
+import { removeHosts } from "./node-hosts.ts";
+import { endNodeProcesses } from "./node-processes.ts";
 import { containerdPaths, embeddedPaths } from "./node-runtime.ts";
 import { type ClusterFile, type DataDir, isRunning, processStartTime } from "./state.ts";
 
@@ -21,8 +23,15 @@ async function endProcess(cluster: ClusterFile): Promise<void> {
   while (there()) await Bun.sleep(10);
 }
 
-async function removeContainers(dir: DataDir, cluster: ClusterFile): Promise<void> {
-  const spec = { dir: dir.file("node"), runDir: cluster.runDir };
+/** Where each node of a cluster keeps its things: the first, and those with hosts of their own. */
+function nodeHomes(dir: DataDir, cluster: ClusterFile): { dir: string; runDir: string }[] {
+  const more = readdirSync(dir.path).flatMap((name) =>
+    /^node\d+$/.test(name) ? [{ dir: dir.file(name), runDir: join(cluster.runDir, name.replace("node", "n")) }] : [],
+  );
+  return [{ dir: dir.file("node"), runDir: cluster.runDir }, ...more];
+}
+
+async function removeContainers(spec: { dir: string; runDir: string }, cluster: ClusterFile): Promise<void> {
   const { removeAllPods } = await import("../../kubelet/mod.ts");
   const rootDir = join(spec.dir, "kubelet");
   if (cluster.runtime === "containerd") {
@@ -46,7 +55,9 @@ export async function takeDown(dir: DataDir): Promise<boolean> {
   if (!cluster) return false;
   if (cluster.pid !== process.pid) await endProcess(cluster);
   if (process.getuid?.() === 0 && existsSync(dir.file("node"))) {
-    await removeContainers(dir, cluster);
+    await endNodeProcesses(cluster);
+    for (const home of nodeHomes(dir, cluster)) await removeContainers(home, cluster);
+    await removeHosts(cluster.id);
     const [{ cleanup }, { removeCgroup }] = await Promise.all([import("../../proxy/mod.ts"), import("../../platform/cgroup.ts")]);
     await cleanup(proxyTable(cluster.id));
     removeBridge(cluster.id);
