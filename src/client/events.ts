@@ -113,7 +113,10 @@ abstract class Writer {
         } catch (error) {
           // What the server refuses it refuses again; only a server that is away is worth another try.
           if (error instanceof StatusError || attempt >= maxTries || this.#stopped) {
-            this.#log.warn("Could not write an event", { err: error instanceof Error ? error.message : String(error) });
+            const err = error instanceof Error ? error.message : String(error);
+            // Events of a namespace on its way out have nowhere to go.
+            if (error instanceof StatusError && error.code === 403) this.#log.info("An event was refused", { err }, 4);
+            else this.#log.warn("Could not write an event", { err });
             break;
           }
           await new Promise<void>((resolve) => this.clock.after(10_000 * Math.random(), resolve));
