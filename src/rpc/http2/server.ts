@@ -75,7 +75,7 @@ export async function listen(address: Address, options: ListenOptions): Promise<
     const session: Session = new Session<Protocol>(socket, connection);
     socket.data = session;
     sessions.add(session);
-    if (options.keepalive && version === 2) session.keepAlive(options.keepalive);
+    if (options.keepalive && version === 2) session.keepAlive({ withoutStreams: true, ...options.keepalive });
     if (closing) connection.drain();
     session.wake();
     return session;

@@ -12,6 +12,8 @@ export interface Keepalive {
   interval: number;
   /** Milliseconds it has to answer. */
   timeout: number;
+  /** Ask also while no stream is open, which grpc-go's servers do not like. Default false. */
+  withoutStreams?: boolean;
 }
 
 /** The core that a session drives: Connection, or its sibling of HTTP/1.1. */
@@ -26,6 +28,8 @@ export interface Protocol {
   /** Takes no new requests, and ends with the last that runs. */
   drain(): void;
   ping?(): void;
+  /** How many are open. */
+  readonly streams?: number;
 }
 
 export class Session<P extends Protocol = Protocol> {
@@ -72,12 +76,12 @@ export class Session<P extends Protocol = Protocol> {
   }
 
   /** Closes the connection when the peer falls silent. */
-  keepAlive({ interval, timeout }: Keepalive): void {
+  keepAlive({ interval, timeout, withoutStreams }: Keepalive): void {
     let waited = 0;
     let asked = false;
     const step = Math.max(1, Math.min(interval, timeout));
     this.#keepalive = setInterval(() => {
-      if (this.#heard) {
+      if (this.#heard || (!withoutStreams && this.connection.streams === 0)) {
         this.#heard = asked = false;
         waited = 0;
         return;
