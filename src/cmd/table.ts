@@ -13,6 +13,11 @@ export const commands: readonly Row[] = [
   { name: "down", summary: "Stops a cluster and undoes what it did to the machine", load: async () => (await import("./down.ts")).default },
   { name: "status", summary: "Tells what of a cluster runs and how it is", load: async () => (await import("./status.ts")).default },
   {
+    name: "image",
+    summary: "Builds, imports, lists and removes images of the node",
+    load: async () => (await import("./image.ts")).default,
+  },
+  {
     name: "store",
     summary: "Runs the store: etcd's API over a log and a state machine",
     load: async () => (await import("./store.ts")).default,
