@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { removeCgroup } from "../../platform/cgroup.ts";
 import { detachAllUnder } from "../../platform/mount.ts";
 import { busyboxArchive } from "./images.ts";
+import type { TestRuntime } from "./node.ts";
 
 const needed = ["/usr/bin/containerd", "/usr/sbin/runc", "/usr/lib/cni/bridge", "/bin/busybox"];
 
@@ -16,15 +17,6 @@ export function missing(): string | undefined {
   return absent.length > 0
     ? `needs ${absent.join(", ")} (apt-get install containerd containernetworking-plugins busybox-static)`
     : undefined;
-}
-
-export interface TestContainerd extends AsyncDisposable {
-  dir: string;
-  socket: string;
-  cgroupRoot: string;
-  /** First two octets of the pods' addresses. */
-  prefix: string;
-  log(): string;
 }
 
 const config = (dir: string, socket: string) => `
@@ -54,7 +46,7 @@ async function run(cmd: string[], input?: Buffer): Promise<void> {
   if (code !== 0) throw new Error(`${cmd.join(" ")} ended with ${code}: ${err}`);
 }
 
-export async function startContainerd(): Promise<TestContainerd> {
+export async function startContainerd(): Promise<TestRuntime> {
   const dir = mkdtempSync(join(tmpdir(), "kl-"));
   const id = crypto.getRandomValues(new Uint8Array(4)).toHex();
   const socket = join(dir, "c.sock");
@@ -110,5 +102,5 @@ export async function startContainerd(): Promise<TestContainerd> {
     await stop();
     throw error;
   }
-  return { dir, socket, cgroupRoot, prefix, log: () => readFileSync(logFile, "utf8"), [Symbol.asyncDispose]: stop };
+  return { dir, socket, cgroupRoot, prefix, [Symbol.asyncDispose]: stop };
 }

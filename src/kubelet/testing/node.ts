@@ -8,7 +8,15 @@ import { Kubelet } from "../kubelet.ts";
 import type { KubeletOptions } from "../options.ts";
 import { removeAllPods } from "../remove-all.ts";
 import { KubeletTestApi } from "./api.ts";
-import type { TestContainerd } from "./containerd.ts";
+
+/** A runtime of our own with the image below, gone without a trace at the end. */
+export interface TestRuntime extends AsyncDisposable {
+  dir: string;
+  socket: string;
+  cgroupRoot: string;
+  /** First two octets of the pods' addresses. */
+  prefix: string;
+}
 
 export const image = "kubun.test/busybox:1";
 const namespace = "default";
@@ -32,19 +40,19 @@ export async function eventually<T>(
 export class TestNode implements AsyncDisposable {
   readonly api = new KubeletTestApi();
   readonly rootDir: string;
-  readonly #runtime: TestContainerd;
+  readonly #runtime: TestRuntime;
   readonly #pki: TestPki;
   readonly #options: Partial<KubeletOptions>;
   kubelet!: Kubelet;
 
-  private constructor(runtime: TestContainerd, pki: TestPki, options: Partial<KubeletOptions>) {
+  private constructor(runtime: TestRuntime, pki: TestPki, options: Partial<KubeletOptions>) {
     this.#runtime = runtime;
     this.#pki = pki;
     this.#options = options;
     this.rootDir = join(runtime.dir, `kubelet-${Math.random().toString(36).slice(2, 8)}`);
   }
 
-  static async start(runtime: TestContainerd, options: Partial<KubeletOptions> = {}): Promise<TestNode> {
+  static async start(runtime: TestRuntime, options: Partial<KubeletOptions> = {}): Promise<TestNode> {
     const node = new TestNode(runtime, await testPki(), options);
     await node.restart();
     return node;
