@@ -5,20 +5,12 @@ import { matchesRequired } from "./node-affinity.ts";
 import { amount, hostPorts, podRequests } from "./requests.ts";
 import { toleratesUnschedulable, untolerated } from "./taints.ts";
 
-export type Plugin =
-  | "NodeUnschedulable"
-  | "NodeName"
-  | "TaintToleration"
-  | "NodeAffinity"
-  | "NodePorts"
-  | "NodeResourcesFit"
-  | "PodTopologySpread"
-  | "InterPodAffinity";
+export type Plugin = "NodeUnschedulable" | "NodeName" | "TaintToleration" | "NodeAffinity" | "NodePorts" | "NodeResourcesFit";
 
 export type ClusterEvent =
   | { resource: "node"; change: "added"; node: coreV1.Node }
   | { resource: "node"; change: "allocatable" | "labels" | "taints"; node: coreV1.Node; before: coreV1.Node }
-  | { resource: "pod"; change: "assigned" | "removed" | "labels" | "resized"; pod: coreV1.Pod }
+  | { resource: "pod"; change: "removed" | "resized"; pod: coreV1.Pod }
   /** Anything may have changed. */
   | { resource: "*" };
 
@@ -36,7 +28,6 @@ function couldFit(pod: coreV1.Pod, node: coreV1.Node): boolean {
   return true;
 }
 
-const podChange = (event: ClusterEvent, changes: readonly string[]) => event.resource === "pod" && changes.includes(event.change);
 const any = () => true;
 
 const hints: Record<Plugin, Hint> = {
@@ -49,10 +40,7 @@ const hints: Record<Plugin, Hint> = {
   NodeAffinity: onNode(["added", "labels"], (pod, node) => matchesRequired(pod.spec, node)),
   NodePorts: (pod, event) =>
     onNode(["added"], any)(pod, event) || (event.resource === "pod" && event.change === "removed" && hostPorts(event.pod.spec).length > 0),
-  NodeResourcesFit: (pod, event) => onNode(["added", "allocatable"], couldFit)(pod, event) || podChange(event, ["removed", "resized"]),
-  PodTopologySpread: (pod, event) =>
-    onNode(["added", "labels", "taints"], any)(pod, event) || podChange(event, ["assigned", "removed", "labels"]),
-  InterPodAffinity: (pod, event) => onNode(["added", "labels"], any)(pod, event) || podChange(event, ["assigned", "removed", "labels"]),
+  NodeResourcesFit: (pod, event) => onNode(["added", "allocatable"], couldFit)(pod, event) || event.resource === "pod",
 };
 
 /** Whether a pod that these plugins turned away is worth another try after the event. */

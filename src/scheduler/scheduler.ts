@@ -143,13 +143,11 @@ export class Scheduler implements Component {
     if (pod.spec.nodeName || hasEnded(pod)) {
       this.#queue.remove(key);
       this.#nominator.remove(key);
-      const known = before?.spec.nodeName !== undefined;
       this.#cache.setPod(pod);
-      if (hasEnded(pod)) {
-        if (before && !hasEnded(before)) this.#event({ resource: "pod", change: "removed", pod });
-      } else if (!known) this.#event({ resource: "pod", change: "assigned", pod });
-      else if (JSON.stringify(before?.metadata.labels) !== JSON.stringify(pod.metadata.labels))
-        this.#event({ resource: "pod", change: "labels", pod });
+      const ended = hasEnded(pod) && before !== undefined && !hasEnded(before);
+      if (ended) this.#event({ resource: "pod", change: "removed", pod });
+      else if (before?.spec.nodeName && before.metadata.generation !== pod.metadata.generation)
+        this.#event({ resource: "pod", change: "resized", pod });
       return;
     }
     if ((pod.spec.schedulerName || "default-scheduler") !== this.#schedulerName || pod.metadata.deletionTimestamp) {
