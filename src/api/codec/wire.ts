@@ -28,6 +28,7 @@ export class BackWriter {
     return new Uint8Array(this.#buffer.subarray(this.#at));
   }
 
+  /** Makes room and returns where it begins; the buffer may be another one afterwards. */
   #room(size: number): number {
     if (this.#at < size) {
       const used = this.length;
@@ -65,23 +66,27 @@ export class BackWriter {
   }
 
   double(value: number): void {
-    this.#buffer.writeDoubleLE(value, this.#room(8));
+    const at = this.#room(8);
+    this.#buffer.writeDoubleLE(value, at);
   }
 
   bytes(value: Uint8Array): void {
-    this.#buffer.set(value, this.#room(value.length));
+    const at = this.#room(value.length);
+    this.#buffer.set(value, at);
     this.varint(value.length);
   }
 
   string(value: string): void {
     const size = Buffer.byteLength(value);
-    this.#buffer.write(value, this.#room(size), size, "utf8");
+    const at = this.#room(size);
+    this.#buffer.write(value, at, size, "utf8");
     this.varint(size);
   }
 
   base64(value: string): void {
     const size = Buffer.byteLength(value, "base64");
-    this.#buffer.write(value, this.#room(size), size, "base64");
+    const at = this.#room(size);
+    this.#buffer.write(value, at, size, "base64");
     this.varint(size);
   }
 
