@@ -63,7 +63,7 @@ describe("data directories", () => {
     await kubun(["down", `--data-dir=${dir}`]);
     const r = await up(dir, "--service-cidr=10.77.0.0/16");
     expect(r).toMatchObject({ code: 2 });
-    expect(r.stderr).toContain("holds a cluster made with 10.96.0.0/16, which can't change");
+    expect(r.stderr).toContain("holds a cluster made with 10.96.0.0/12, which can't change");
     await kubun(["down", "--purge", `--data-dir=${dir}`]);
   });
 
