@@ -41,7 +41,8 @@ async function main(argv: string[]): Promise<number> {
 
 main(process.argv.slice(2)).then(
   (code) => {
-    process.exitCode = code;
+    // A timer or an idle connection that somebody forgot must not keep a finished command alive; output is flushed first.
+    process.stdout.write("", () => process.exit(code));
   },
   (error: unknown) => {
     process.stderr.write(`kubun: ${error instanceof Error ? error.message : String(error)}\n`);

@@ -170,7 +170,11 @@ export async function startCluster(options: UpOptions, given: ReadonlySet<string
 
   const running: Component[] = [];
   const stop = async () => {
-    for (const c of [...running].reverse()) await c.stop().catch((e: unknown) => log.error(`stopping ${c.name}`, e));
+    for (const c of [...running].reverse()) {
+      const started = performance.now();
+      await c.stop().catch((e: unknown) => log.error(`stopping ${c.name}`, e));
+      log.info("Stopped", { component: c.name, milliseconds: Math.round(performance.now() - started) }, 2);
+    }
   };
   try {
     const runtime = options.controlPlaneOnly ? "none" : await chooseRuntime(options);
