@@ -1,5 +1,8 @@
 // The apiserver: the parts put together, their start and their end.
+import { decodeJson } from "../api/codec/json.ts";
+import { builtinMessage, decodeProtobuf } from "../api/codec/protobuf-decode.ts";
 import type { ServedResource } from "../api/discovery.ts";
+import type { KubeObject } from "../api/object.ts";
 import type { StoreClient } from "../client/etcd.ts";
 import type { ApiTransport } from "../client/transport.ts";
 import type { Component } from "../platform/component.ts";
@@ -11,15 +14,20 @@ import { RbacAuthorizer } from "./auth/rbac.ts";
 import { ServiceAccountTokens } from "./auth/service-account-tokens.ts";
 import { bootstrap } from "./bootstrap.ts";
 import { DirectTransport } from "./direct.ts";
+import type { App } from "./http/app.ts";
 import { Documents } from "./http/documents.ts";
 import type { Check, HealthChecks } from "./http/health.ts";
 import type { Listener } from "./http/listener.ts";
-import type { Registry } from "./registry/registry.ts";
-import { Resources } from "./registry/resources.ts";
+import type { Hook, Registry } from "./registry/registry.ts";
+import { Resources, virtualKinds } from "./registry/resources.ts";
 import type { UserInfo } from "./request.ts";
 import { reviews } from "./reviews.ts";
+import { type Network, parseNetwork } from "./services/ip.ts";
+import { ensureKubernetesService } from "./services/kubernetes.ts";
+import { ServiceAllocation } from "./services/services.ts";
 import { admissionSource, rbacSource, tokenLookup } from "./sources.ts";
 import { Storage } from "./storage/storage.ts";
+import { token } from "./subresources/token.ts";
 
 export interface ApiServerOptions {
   store: StoreClient;
@@ -63,6 +71,9 @@ export class ApiServer implements Component {
   readonly #api: Api;
   readonly #authenticator: Authenticator;
   readonly #documents: Documents;
+  readonly #services: ServiceAllocation;
+  readonly #networks: readonly Network[];
+  #app: Promise<App> | undefined;
   #listeners: Listener[] = [];
   #problem: string | undefined = "not started";
   #address: string | undefined;
@@ -72,12 +83,13 @@ export class ApiServer implements Component {
     const storage = new Storage(options.store, options.storePrefix ?? "/registry", decodeStored);
     const resources = new Resources(storage);
     const authorizer = new RbacAuthorizer(rbacSource(resources));
+    const hooks = new Map<string, Hook>();
     this.#storage = storage;
     this.#registry = {
       storage,
       resources,
       admission: new Admission(admissionSource(storage, resources)),
-      hooks: new Map(),
+      hooks,
       now: options.now ?? Date.now,
     };
     const { issuer, signingKeyPem, publicKeysPem, apiAudiences } = options.serviceAccount;
@@ -88,12 +100,17 @@ export class ApiServer implements Component {
       audiences: apiAudiences,
       lookup: tokenLookup(resources),
     });
+    const networks = options.serviceCidr.split(",").map(parseNetwork);
+    this.#networks = networks;
+    const nodePorts = options.nodePorts ?? { from: 30_000, to: 32_767 };
+    this.#services = new ServiceAllocation({ storage, resources, networks, nodePorts, now: this.#registry.now });
+    hooks.set("/services", this.#services);
     this.#authenticator = new Authenticator({ tokens: options.tokens, serviceAccounts });
     this.#api = new Api({
       registry: this.#registry,
       authorizer: options.alwaysAllow ? { authorize: () => ({ allowed: true, reason: "" }) } : authorizer,
       virtual: reviews({ authorizer, authenticator: this.#authenticator }),
-      subresources: new Map(),
+      subresources: new Map([["/serviceaccounts/token", token(serviceAccounts)]]),
     });
     this.#documents = new Documents({
       resources: () => served(resources),
@@ -104,36 +121,49 @@ export class ApiServer implements Component {
   }
 
   async start(): Promise<void> {
-    const { listen, tls } = this.#options;
+    const { listen } = this.#options;
     // The sockets' code loads while the cache does.
-    const http = listen.length ? import("./http/mod.ts") : undefined;
+    const opened = listen.length ? this.#http() : undefined;
+    opened?.catch(() => undefined);
     await this.#storage.start();
+    await opened;
+    for (const at of listen) await this.#listen(at);
     await bootstrap(this.#storage, this.#registry.resources, this.#registry.now());
+    await this.#services.repair();
+    const port = Number(new URL(this.#address ?? "https://127.0.0.1:6443").port || 443);
+    await ensureKubernetesService(this.#registry, this.#networks, port, this.#options.advertiseAddress);
     this.#problem = undefined;
-    if (!http) return;
-    const { App, Connect, InFlight, KubeletClient, Listener } = await http;
-    const app = new App({
-      api: this.#api,
-      authenticator: this.#authenticator,
-      anonymous: this.#options.anonymous ?? true,
-      inflight: new InFlight(this.#options.maxRequestsInFlight, this.#options.maxMutatingRequestsInFlight),
-      health: this.#checks(),
-      documents: this.#documents,
-      connect: new Connect(this.#api, new KubeletClient({ tls: this.#options.kubeletClient ?? {} })),
+  }
+
+  #http(): Promise<App> {
+    this.#app ??= import("./http/mod.ts").then(
+      ({ App, Connect, InFlight, KubeletClient }) =>
+        new App({
+          api: this.#api,
+          authenticator: this.#authenticator,
+          anonymous: this.#options.anonymous ?? true,
+          inflight: new InFlight(this.#options.maxRequestsInFlight, this.#options.maxMutatingRequestsInFlight),
+          health: this.#checks(),
+          documents: this.#documents,
+          connect: new Connect(this.#api, new KubeletClient({ tls: this.#options.kubeletClient ?? {} })),
+        }),
+    );
+    return this.#app;
+  }
+
+  async #listen({ host, port }: { host: string; port: number }): Promise<void> {
+    const [app, { Listener }] = await Promise.all([this.#http(), import("./http/mod.ts")]);
+    const listener = new Listener({
+      host,
+      port,
+      tls: this.#options.tls,
+      handler: (request) => app.fetch(request),
+      upgrade: (request, socket, head) => void app.upgrade(request, socket, head),
     });
-    for (const { host, port } of listen) {
-      const listener = new Listener({
-        host,
-        port,
-        tls,
-        handler: (request) => app.fetch(request),
-        upgrade: (request, socket, head) => void app.upgrade(request, socket, head),
-      });
-      this.#listeners.push(listener);
-      const bound = await listener.listen();
-      const local = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host;
-      this.#address ??= `https://${local.includes(":") ? `[${local}]` : local}:${bound}`;
-    }
+    const bound = await listener.listen();
+    this.#listeners.push(listener);
+    const local = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host;
+    this.#address ??= `https://${local.includes(":") ? `[${local}]` : local}:${bound}`;
   }
 
   get #reachable(): string {
@@ -167,19 +197,26 @@ export class ApiServer implements Component {
   /** The API as a user sees it, without sockets. */
   transport(user: UserInfo): ApiTransport {
     return new DirectTransport(this.#api, user, async (path) => {
-      throw new Error(`no ${path}`);
+      const [app, { Incoming, contentOf }] = await Promise.all([this.#http(), import("./http/mod.ts")]);
+      return contentOf(await app.fetchAs(user, Incoming.local(path)));
     });
   }
 
   async stop(): Promise<void> {
     this.#problem = "stopped";
     this.#storage.stop();
-    await Promise.all(this.#listeners.splice(0).map((l) => l.close()));
+    await Promise.all(this.#listeners.splice(0).map((l) => l.close(200)));
   }
 }
 
-const served = (resources: Resources): ServedResource[] => [...resources.all()].map(({ info }) => ({ info }));
+const served = (resources: Resources): ServedResource[] => [
+  ...[...resources.all()].map(({ info }) => ({ info })),
+  ...virtualKinds.map((info) => ({ info })),
+];
 
-function decodeStored(): never {
-  throw new Error("objects in protobuf form can't be read yet");
+/** An object that upstream stored in protobuf. */
+function decodeStored(bytes: Uint8Array): KubeObject {
+  const value = decodeProtobuf(bytes, builtinMessage) as unknown as KubeObject;
+  const message = builtinMessage({ apiVersion: value.apiVersion ?? "", kind: value.kind ?? "" });
+  return (message ? decodeJson(message, value).object : value) as unknown as KubeObject;
 }

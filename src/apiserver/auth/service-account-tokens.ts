@@ -110,6 +110,11 @@ export class ServiceAccountTokens {
     };
   }
 
+  /** What a token of this request is for. */
+  audiencesOf(spec: authenticationV1.TokenRequestSpec): string[] {
+    return [...(spec.audiences?.length ? spec.audiences : this.#audiences)];
+  }
+
   /** Signs a token. Throws a 422 for a lifetime out of range. */
   async create(
     account: { namespace: string } & Reference,
@@ -127,7 +132,7 @@ export class ServiceAccountTokens {
     if (seconds > MAX_SECONDS) throw refuse("may not specify a duration larger than 2^32 seconds");
     const now = Math.floor(Date.now() / 1000);
     const { SignJWT } = await import("jose");
-    const audiences = spec.audiences?.length ? spec.audiences : this.#audiences;
+    const audiences = this.audiencesOf(spec);
     const reference = bound && {
       [bound.kind.toLowerCase()]: { name: bound.name, uid: bound.uid },
       ...(bound.node ? { node: bound.node } : {}),
@@ -139,7 +144,7 @@ export class ServiceAccountTokens {
       .setProtectedHeader({ alg: this.#signing.asymmetricKeyType === "rsa" ? "RS256" : "ES256" })
       .setIssuer(this.#options.issuer)
       .setSubject(`system:serviceaccount:${account.namespace}:${account.name}`)
-      .setAudience([...audiences])
+      .setAudience(audiences)
       .setJti(crypto.randomUUID())
       .setIssuedAt(now)
       .setNotBefore(now)

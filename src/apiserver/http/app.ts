@@ -56,6 +56,13 @@ export class App {
     this.#hono = this.#routes();
   }
 
+  /** Answers a request of somebody who is known already. */
+  async fetchAs(user: UserInfo, incoming: Incoming): Promise<Response> {
+    const asked = read(incoming);
+    if (!asked.target) this.#options.api.check({ user, verb: incoming.method.toLowerCase(), path: asked.path });
+    return this.#hono.fetch(incoming as unknown as Request, { incoming, user, ...asked });
+  }
+
   /** Answers a request; never rejects. */
   async fetch(incoming: Incoming): Promise<Response> {
     const started = performance.now();
@@ -121,6 +128,9 @@ export class App {
     app.get("/metrics", () => this.#metricsText());
     app.get("/.well-known/openid-configuration", () => documents.openid());
     app.get("/openid/v1/jwks", () => documents.jwks());
+    app.get("/openapi/v2", (c) => documents.openapiV2(c.env.incoming));
+    app.get("/openapi/v3", (c) => found(documents.openapiV3("", c.env.query, c.env.incoming)));
+    app.get("/openapi/v3/*", (c) => found(documents.openapiV3(c.env.path.slice("/openapi/v3/".length), c.env.query, c.env.incoming)));
     app.get("/", () => json(200, { paths: this.#paths() }));
     app.get("/api", (c) => documents.root("api", c.env.incoming));
     app.get("/apis", (c) => documents.root("apis", c.env.incoming));

@@ -45,6 +45,14 @@ async function parse(bytes: Uint8Array, format: Format): Promise<Body> {
       throw error;
     }
   }
+  if (format === "protobuf") {
+    const { builtinMessage, decodeProtobuf } = await import("../../api/codec/protobuf.ts");
+    try {
+      return { value: decodeProtobuf(bytes, builtinMessage) };
+    } catch (error) {
+      throw badRequest(`unable to decode the body of the request: ${(error as Error).message}`);
+    }
+  }
   throw unsupportedMediaType(Object.values(mediaTypes));
 }
 

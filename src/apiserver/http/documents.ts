@@ -1,8 +1,9 @@
 // What the server tells of itself: its version, discovery, the keys of its
 // service account tokens. Each document is made once.
 import { createHash, createPublicKey } from "node:crypto";
-import { mediaTypes, negotiate, type Transform } from "../../api/codec/media.ts";
+import { mediaTypes, negotiate, parseAccept, type Transform } from "../../api/codec/media.ts";
 import { Discovery, type ServedResource } from "../../api/discovery.ts";
+import { OpenApi, v2ContentTypes, v2MediaTypes } from "../../api/openapi/mod.ts";
 import { notAcceptable } from "../../api/status.ts";
 import { encoderOf } from "./encode.ts";
 import type { Incoming } from "./listener.ts";
@@ -38,6 +39,7 @@ export interface DocumentsOptions {
 export class Documents {
   readonly #options: DocumentsOptions;
   #discovery: Discovery | undefined;
+  #api: OpenApi | undefined;
   readonly #made = new Map<string, { body: Uint8Array; etag: string }>();
 
   constructor(options: DocumentsOptions) {
@@ -47,12 +49,43 @@ export class Documents {
   /** Forgets what depends on the set of resources. */
   changed(): void {
     this.#discovery = undefined;
+    this.#api = undefined;
     this.#made.clear();
   }
 
   get discovery(): Discovery {
     this.#discovery ??= new Discovery(this.#options.resources());
     return this.#discovery;
+  }
+
+  get #openapi(): OpenApi {
+    this.#api ??= new OpenApi(this.#options.resources(), version.gitVersion.replace(/\+.*/, ""));
+    return this.#api;
+  }
+
+  /** /openapi/v2, which clients of old ask for in protobuf. */
+  openapiV2(incoming: Incoming): Reply {
+    const wanted = parseAccept(incoming.header("accept") ?? "*/*").map((m) => m.type);
+    const type = v2MediaTypes.find((t) => wanted.some((w) => w === t || w === "*/*" || w === "application/*")) ?? v2MediaTypes[0];
+    return this.#openapiReply(this.#openapi.v2(type), v2ContentTypes[type], incoming);
+  }
+
+  /** /openapi/v3 and what is below it. */
+  openapiV3(path: string, query: URLSearchParams, incoming: Incoming): Reply | undefined {
+    const document = path === "" ? this.#openapi.v3Index() : this.#openapi.v3(path);
+    if (!document) return undefined;
+    const hash = query.get("hash");
+    if (hash && hash !== document.hash) return new Reply(301, { location: `/openapi/v3/${path}?hash=${document.hash}` });
+    const reply = this.#openapiReply(document, "application/json", incoming);
+    // Under its hash a document never changes.
+    if (hash) reply.fields["cache-control"] = "public, immutable";
+    return reply;
+  }
+
+  #openapiReply(document: { bytes: Uint8Array; hash: string }, type: string, incoming: Incoming): Reply {
+    const etag = `"${document.hash}"`;
+    const fields = { "content-type": type, etag, vary: "Accept", "cache-control": "no-cache, private" };
+    return incoming.header("if-none-match") === etag ? new Reply(304, fields) : new Reply(200, fields, document.bytes);
   }
 
   version(): Reply {
@@ -71,7 +104,7 @@ export class Documents {
         : which === "api"
           ? this.discovery.versions(this.#options.serverAddress())
           : this.discovery.groups();
-    return this.#document(`${which} ${type}`, type, incoming, await encoderOf(format), document);
+    return this.#document(`${which} ${type}`, type, incoming, (await encoderOf(format)).object, document);
   }
 
   /** /apis/GROUP */
@@ -89,13 +122,13 @@ export class Documents {
     if (!negotiated) throw notAcceptable(Object.values(mediaTypes));
     const { format } = negotiated;
     if (!make()) return undefined;
-    return this.#document(`${name} ${format}`, mediaTypes[format], incoming, await encoderOf(format), make);
+    return this.#document(`${name} ${format}`, mediaTypes[format], incoming, (await encoderOf(format)).object, make);
   }
 
-  #document(name: string, type: string, incoming: Incoming, encode: (o: unknown) => Uint8Array, make: () => unknown): Reply {
+  #document(name: string, type: string, incoming: Incoming, encode: (o: object) => Uint8Array, make: () => object | undefined): Reply {
     let found = this.#made.get(name);
     if (!found) {
-      const body = encode(make());
+      const body = encode(make() ?? {});
       found = { body, etag: `"${createHash("sha512").update(body).digest("hex").toUpperCase()}"` };
       this.#made.set(name, found);
     }

@@ -9,17 +9,61 @@ import type { ListResult } from "../registry/read.ts";
 import type { WatchItem } from "../registry/watch.ts";
 import type { Entry } from "../storage/entry.ts";
 
-/** Encodes any object of the API into one format. */
-export type Encode = (object: unknown) => Uint8Array;
+/** Encodes objects of the API into one format. */
+export interface Encoder {
+  /** Any object that names its kind. */
+  object(object: object): Uint8Array;
+  /** A part of a list or an event, which `list` and `event` take; kept with the entry. */
+  item(info: KindInfo, object: KubeObject): Uint8Array;
+  /** One object from its item. */
+  single(info: KindInfo, item: Uint8Array): Uint8Array;
+  /** A list of items; undefined where this format has no shorter way than through the object. */
+  list?(info: KindInfo, metadata: object, items: Uint8Array[]): Uint8Array[];
+  /** One event of a watch around an encoded object. */
+  event(type: string, object: Uint8Array): Uint8Array[];
+}
+
+const utf8 = (s: string): Uint8Array => Buffer.from(s);
+const comma = utf8(",");
+const close = utf8("]}\n");
+const heads: Record<string, Uint8Array> = Object.fromEntries(
+  ["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"].map((t) => [t, utf8(`{"type":"${t}","object":`)]),
+);
+const tail = utf8("}\n");
+
+const jsonEncoder: Encoder = {
+  object: (o) => utf8(JSON.stringify(o)),
+  item: (_info, o) => utf8(JSON.stringify(o)),
+  single: (_info, item) => item,
+  list(info, metadata, items) {
+    const head = JSON.stringify({ kind: info.listKind, apiVersion: apiVersion(info), metadata });
+    const parts: Uint8Array[] = [utf8(`${head.slice(0, -1)},"items":[`)];
+    items.forEach((item, i) => {
+      if (i > 0) parts.push(comma);
+      parts.push(item);
+    });
+    parts.push(close);
+    return parts;
+  },
+  event: (type, object) => [heads[type]!, object, tail],
+};
 
 /** The encoder of a format; its code is loaded when it is first asked for. */
-export async function encoderOf(format: Format, pretty = false): Promise<Encode> {
-  if (format === "json") return pretty ? (o) => Buffer.from(`${JSON.stringify(o, null, 2)}\n`) : (o) => Buffer.from(JSON.stringify(o));
-  if (format === "yaml") {
-    const { encodeYaml } = await import("../../api/codec/yaml.ts");
-    return (o) => Buffer.from(encodeYaml(o));
-  }
-  throw new RangeError(`no encoder for ${format}`);
+export async function encoderOf(format: Format, pretty = false): Promise<Encoder> {
+  if (format === "json" && !pretty) return jsonEncoder;
+  if (format === "json") return { ...jsonEncoder, object: (o) => utf8(`${JSON.stringify(o, null, 2)}\n`), list: undefined };
+  if (format === "protobuf") return (await import("./encode-protobuf.ts")).protobufEncoder;
+  const { encodeYaml } = await import("../../api/codec/yaml.ts");
+  return {
+    object: (o) => utf8(encodeYaml(o)),
+    item: (_info, o) => utf8(encodeYaml(o)),
+    single: (_info, item) => item,
+    event: (type, object) => [
+      utf8(`type: ${type}\nobject:\n`),
+      utf8(Buffer.from(object).toString().replace(/^/gm, "  ").trimEnd()),
+      utf8("\n---\n"),
+    ],
+  };
 }
 
 export type IncludeObject = "None" | "Metadata" | "Object";
@@ -27,11 +71,9 @@ export type IncludeObject = "None" | "Metadata" | "Object";
 export interface Form {
   readonly negotiated: Negotiated;
   readonly include: IncludeObject;
-  readonly encode: Encode;
+  readonly encoder: Encoder;
 }
 
-const utf8 = (s: string): Uint8Array => Buffer.from(s);
-const comma = utf8(",");
 const metaVersion = "meta.k8s.io/v1";
 
 const partial = (object: KubeObject): KubeObject => ({ kind: "PartialObjectMetadata", apiVersion: metaVersion, metadata: object.metadata });
@@ -58,21 +100,24 @@ function table(info: KindInfo, metadata: object, rows: Row[], withColumns = true
 const isTable = (n: Negotiated) => n.as?.kind === "Table";
 const isPartial = (n: Negotiated) => n.as?.kind === "PartialObjectMetadata" || n.as?.kind === "PartialObjectMetadataList";
 
+const itemOf = (info: KindInfo, entry: Entry, { negotiated: n, encoder }: Form): Uint8Array =>
+  n.format === "json" ? entry.json : entry.encoded(n.format, (o) => encoder.item(info, o));
+
 /** One object. */
 export function encodeEntry(info: KindInfo, entry: Entry, form: Form): Uint8Array {
-  const { negotiated: n, encode } = form;
+  const { negotiated: n, encoder } = form;
   if (isTable(n)) {
-    const { resourceVersion } = entry.object.metadata;
-    return encode(table(info, resourceVersion ? { resourceVersion } : {}, [row(info, entry, form.include)]));
+    const { resourceVersion } = entry.object.metadata ?? {};
+    return encoder.object(table(info, resourceVersion ? { resourceVersion } : {}, [row(info, entry, form.include)]));
   }
-  if (isPartial(n)) return encode(partial(entry.object));
-  if (n.format === "json" && !n.pretty) return entry.json;
-  return n.pretty ? encode(entry.object) : entry.encoded(n.format, encode);
+  if (isPartial(n)) return encoder.object(partial(entry.object));
+  if (n.pretty || entry.object.kind !== info.kind) return encoder.object(entry.object);
+  return encoder.single(info, itemOf(info, entry, form));
 }
 
-/** A list: in JSON without a copy of any item. */
+/** A list: without encoding again what an entry has encoded. */
 export function encodeList(info: KindInfo, list: ListResult, form: Form): Uint8Array[] {
-  const { negotiated: n, encode } = form;
+  const { negotiated: n, encoder } = form;
   const metadata = {
     resourceVersion: list.resourceVersion,
     ...(list.continue ? { continue: list.continue } : {}),
@@ -80,7 +125,7 @@ export function encodeList(info: KindInfo, list: ListResult, form: Form): Uint8A
   };
   if (isTable(n))
     return [
-      encode(
+      encoder.object(
         table(
           info,
           metadata,
@@ -90,24 +135,21 @@ export function encodeList(info: KindInfo, list: ListResult, form: Form): Uint8A
     ];
   if (isPartial(n))
     return [
-      encode({ kind: "PartialObjectMetadataList", apiVersion: metaVersion, metadata, items: list.entries.map((e) => partial(e.object)) }),
+      encoder.object({
+        kind: "PartialObjectMetadataList",
+        apiVersion: metaVersion,
+        metadata,
+        items: list.entries.map((e) => partial(e.object)),
+      }),
     ];
-  const head = { kind: info.listKind, apiVersion: apiVersion(info), metadata };
-  if (n.format !== "json" || n.pretty) return [encode({ ...head, items: list.entries.map((e) => e.object) })];
-  const parts: Uint8Array[] = [utf8(`${JSON.stringify(head).slice(0, -1)},"items":[`)];
-  list.entries.forEach((e, i) => {
-    if (i > 0) parts.push(comma);
-    parts.push(e.json);
-  });
-  parts.push(utf8("]}\n"));
-  return parts;
+  if (encoder.list)
+    return encoder.list(
+      info,
+      metadata,
+      list.entries.map((e) => itemOf(info, e, form)),
+    );
+  return [encoder.object({ kind: info.listKind, apiVersion: apiVersion(info), metadata, items: list.entries.map((e) => e.object) })];
 }
-
-const heads = Object.fromEntries(["ADDED", "MODIFIED", "DELETED"].map((t) => [t, utf8(`{"type":"${t}","object":`)])) as Record<
-  string,
-  Uint8Array
->;
-const tail = utf8("}\n");
 
 /** Turns the events of one watch into frames. */
 export class EventEncoder {
@@ -123,51 +165,27 @@ export class EventEncoder {
   /** The frames of some events, joined. */
   frames(items: readonly WatchItem[]): Uint8Array {
     const parts: Uint8Array[] = [];
-    for (const item of items) this.#frame(item, parts);
+    for (const item of items) parts.push(...this.#form.encoder.event(item.type, this.#bytes(item)));
     return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
   }
 
-  #frame(item: WatchItem, parts: Uint8Array[]): void {
-    const { negotiated: n, encode } = this.#form;
-    if (item.type !== "BOOKMARK" && item.type !== "ERROR" && n.format === "json" && !n.as) {
-      parts.push(heads[item.type]!, item.entry.json, tail);
-      return;
-    }
-    const object = this.#object(item);
-    if (n.format === "json") {
-      parts.push(utf8(`${JSON.stringify({ type: item.type, object })}\n`));
-      return;
-    }
-    if (n.format === "protobuf") {
-      const event = encode({ kind: "WatchEvent", apiVersion: "v1", type: item.type, object });
-      const length = Buffer.alloc(4);
-      length.writeUInt32BE(event.length);
-      parts.push(length, event);
-      return;
-    }
-    parts.push(encode({ type: item.type, object }));
-  }
-
-  #object(item: WatchItem): unknown {
-    const { negotiated: n, include } = this.#form;
-    if (item.type === "ERROR") return item.status;
-    if (item.type === "BOOKMARK") {
-      const mark = bookmark(this.#info.kind, apiVersion(this.#info), item.resourceVersion, item.initialEventsEnd);
-      if (isPartial(n)) return partial(mark);
-      return isTable(n)
-        ? table(
-            this.#info,
-            { resourceVersion: item.resourceVersion },
-            [{ cells: tableColumns(this.#info).map(() => ""), object: partial(mark) }],
-            false,
-          )
-        : mark;
-    }
-    if (isPartial(n)) return partial(item.entry.object);
-    if (!isTable(n)) return item.entry.object;
+  #bytes(item: WatchItem): Uint8Array {
+    const { negotiated: n, encoder } = this.#form;
+    if (item.type === "ERROR") return encoder.object(item.status);
+    if (item.type === "BOOKMARK") return encoder.object(this.#bookmark(item.resourceVersion, item.initialEventsEnd));
+    if (isPartial(n)) return encoder.object(partial(item.entry.object));
+    if (!isTable(n)) return encoder.single(this.#info, itemOf(this.#info, item.entry, this.#form));
     const first = this.#first;
     this.#first = false;
     const { resourceVersion } = item.entry.object.metadata;
-    return table(this.#info, { resourceVersion }, [row(this.#info, item.entry, include)], first);
+    return encoder.object(table(this.#info, { resourceVersion }, [row(this.#info, item.entry, this.#form.include)], first));
+  }
+
+  #bookmark(resourceVersion: string, initialEventsEnd?: boolean): object {
+    const { negotiated: n } = this.#form;
+    const mark = bookmark(this.#info.kind, apiVersion(this.#info), resourceVersion, initialEventsEnd);
+    if (isPartial(n)) return partial(mark);
+    if (!isTable(n)) return mark;
+    return table(this.#info, { resourceVersion }, [{ cells: tableColumns(this.#info).map(() => ""), object: partial(mark) }], false);
   }
 }

@@ -32,6 +32,12 @@ export class Incoming {
     this.subject = subject;
   }
 
+  /** A GET that came over no socket. */
+  static local(target: string): Incoming {
+    const node = { method: "GET", url: target, headers: {}, rawHeaders: [], once: () => node, on: () => node };
+    return new Incoming(node as unknown as Http2ServerRequest, undefined);
+  }
+
   /** A header by its lower-case name; the first of several. */
   header(name: string): string | undefined {
     const value = this.node.headers[name];

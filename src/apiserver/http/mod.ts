@@ -3,4 +3,5 @@ export { KubeletClient } from "../kubelet/client.ts";
 export { Connect } from "../kubelet/connect.ts";
 export { App } from "./app.ts";
 export { InFlight } from "./inflight.ts";
-export { Listener } from "./listener.ts";
+export { Incoming, Listener } from "./listener.ts";
+export { contentOf } from "./reply.ts";

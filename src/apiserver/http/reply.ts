@@ -1,6 +1,8 @@
 // What a handler answers: a Response for Hono's sake, whose body stands beside
 // it, so that bytes go to the socket without a stream in between.
 
+import { internalError, type Status, StatusError } from "../../api/status.ts";
+
 /** Takes the chunks of a streamed answer. */
 export interface Sink {
   /** Resolves when more may be written; rejects nothing, see `signal`. */
@@ -30,3 +32,15 @@ export class Reply extends Response {
 export const text = (code: number, body: string): Reply =>
   new Reply(code, { "content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff" }, body);
 export const json = (code: number, value: unknown): Reply => new Reply(code, { "content-type": "application/json" }, JSON.stringify(value));
+
+/** What a Reply holds, for a caller in the same process: parsed JSON, or text. Throws the Status of a refusal. */
+export function contentOf(reply: Response): unknown {
+  if (!(reply instanceof Reply) || typeof reply.payload === "function") throw new TypeError("a streamed answer has no value");
+  const { payload = "" } = reply;
+  const body = typeof payload === "string" ? payload : Buffer.concat(payload instanceof Uint8Array ? [payload] : payload).toString();
+  const isJson = String(reply.fields["content-type"] ?? "").startsWith("application/json");
+  const value = isJson ? (JSON.parse(body) as unknown) : body;
+  if (reply.code < 400) return value;
+  if (isJson) throw new StatusError(value as Status);
+  throw internalError(body);
+}

@@ -15,7 +15,7 @@ import type { ResourcePath } from "./path.ts";
 import { deleteOptions, dryRun, fieldValidation, listOptions, wantsWatch, watchOptions } from "./query.ts";
 import { Reply } from "./reply.ts";
 
-const formats: readonly Format[] = ["json", "yaml"];
+const formats: readonly Format[] = ["json", "yaml", "protobuf"];
 /** A watch that names no end gets one between this and twice this, so that clients spread over servers. */
 const minWatchSeconds = 1800;
 
@@ -60,7 +60,7 @@ export async function formOf(incoming: Incoming, query: URLSearchParams, stream 
   const include = query.get("includeObject") ?? "";
   if (!["", "None", "Metadata", "Object"].includes(include))
     throw badRequest(`unrecognized includeObject value: ${JSON.stringify(include)}`);
-  return { negotiated, include: (include || "Metadata") as IncludeObject, encode: await encoderOf(negotiated.format, negotiated.pretty) };
+  return { negotiated, include: (include || "Metadata") as IncludeObject, encoder: await encoderOf(negotiated.format, negotiated.pretty) };
 }
 
 const warning = (text: string) => `299 - ${JSON.stringify(text)}`;
@@ -178,7 +178,7 @@ function deletion(api: Api, target: ResourcePath, deleted: Deleted, options: Del
     status: "Success",
     details: { name, ...(group ? { group } : {}), kind: plural, uid },
   };
-  return answer(200, { ...form, negotiated: { ...form.negotiated, as: undefined } }, form.encode(status));
+  return answer(200, { ...form, negotiated: { ...form.negotiated, as: undefined } }, form.encoder.object(status));
 }
 
 async function startWatch(api: Api, request: ResourceRequest, context: RequestContext): Promise<Reply> {

@@ -1,5 +1,6 @@
 // The core group without pods.
 import { deepEqual } from "../../api/equal.ts";
+import { serviceStrategy } from "../services/strategy.ts";
 import type { Fresh, Stored, Strategy } from "./strategy.ts";
 
 const text = (v: unknown): string => (typeof v === "string" ? v : v === undefined ? "" : String(v));
@@ -66,14 +67,7 @@ export const coreStrategies: Record<string, Strategy> = {
     },
     fields: (node) => ({ "spec.unschedulable": String(node.spec?.unschedulable ?? false) }),
   },
-  "/services": {
-    createOnUpdate: true,
-    returnsDeleted: true,
-    fields: (s) => ({ "spec.clusterIP": text(s.spec?.clusterIP), "spec.type": text(s.spec?.type) }),
-    prepareCreate: (s) => {
-      s.status = { loadBalancer: {} };
-    },
-  },
+  "/services": serviceStrategy,
   "/endpoints": { createOnUpdate: true },
   "/configmaps": { createOnUpdate: true },
   "/secrets": { createOnUpdate: true, fields: (s) => ({ type: text(s.type) }) },

@@ -30,6 +30,8 @@ const virtual = new Set([
 
 export const isVirtual = (info: KindInfo): boolean => virtual.has(`${info.group}/${info.plural}`);
 
+export const virtualKinds: readonly KindInfo[] = kinds.filter(isVirtual);
+
 export class Resources {
   readonly #byPath = new Map<string, Resource>();
 

@@ -1,0 +1,104 @@
+// The service "kubernetes" by which pods reach this server, and its endpoints.
+import { deepEqual } from "../../api/equal.ts";
+import type { KubeObject } from "../../api/object.ts";
+import { isNotFound } from "../../api/status.ts";
+import { get } from "../registry/read.ts";
+import type { Registry } from "../registry/registry.ts";
+import type { Fresh } from "../registry/strategy.ts";
+import { create, update } from "../registry/write.ts";
+import { loopback } from "../request.ts";
+import { formatAddress, type Network } from "./ip.ts";
+
+const context = { user: loopback, fieldManager: "kube-apiserver" };
+const name = "kubernetes";
+const namespace = "default";
+
+/** Creates an object, or gives the one that is there the same content. */
+async function ensure(
+  registry: Registry,
+  group: string,
+  plural: string,
+  wanted: KubeObject & Record<string, unknown>,
+  fields: string[],
+): Promise<void> {
+  const resource = registry.resources.need(group, "v1", plural);
+  const copy = () => structuredClone(wanted) as Fresh;
+  try {
+    const { object } = await get(registry.storage, resource, wanted.metadata.namespace, wanted.metadata.name!);
+    const found = object as unknown as Record<string, unknown>;
+    if (fields.every((f) => deepEqual(found[f], wanted[f]))) return;
+    await update(registry, resource, context, wanted.metadata.namespace, wanted.metadata.name!, (current) => ({
+      ...(structuredClone(current) as Fresh),
+      ...Object.fromEntries(fields.map((f) => [f, structuredClone(wanted[f])])),
+    }));
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    await create(registry, resource, context, wanted.metadata.namespace, copy());
+  }
+}
+
+/** Sees to the service network and the service; and, where an address to advertise is known, its endpoints. */
+export async function ensureKubernetesService(
+  registry: Registry,
+  networks: readonly Network[],
+  port: number,
+  advertise: string | undefined,
+): Promise<void> {
+  const [first] = networks;
+  const serviceIp = formatAddress(first!.family, first!.base + 1n);
+  await ensure(
+    registry,
+    "networking.k8s.io",
+    "servicecidrs",
+    { kind: "ServiceCIDR", apiVersion: "networking.k8s.io/v1", metadata: { name }, spec: { cidrs: networks.map((n) => n.text) } },
+    [],
+  );
+  await ensure(
+    registry,
+    "",
+    "services",
+    {
+      kind: "Service",
+      apiVersion: "v1",
+      metadata: { name, namespace, labels: { component: "apiserver", provider: "kubernetes" } },
+      spec: {
+        type: "ClusterIP",
+        clusterIP: serviceIp,
+        clusterIPs: [serviceIp],
+        sessionAffinity: "None",
+        ipFamilies: [first!.family],
+        ipFamilyPolicy: "SingleStack",
+        internalTrafficPolicy: "Cluster",
+        ports: [{ name: "https", protocol: "TCP", port: 443, targetPort: port }],
+      },
+    },
+    [],
+  );
+  if (!advertise) return;
+  await ensure(
+    registry,
+    "",
+    "endpoints",
+    {
+      kind: "Endpoints",
+      apiVersion: "v1",
+      metadata: { name, namespace, labels: { "endpointslice.kubernetes.io/skip-mirror": "true" } },
+      subsets: [{ addresses: [{ ip: advertise }], ports: [{ name: "https", port, protocol: "TCP" }] }],
+    },
+    ["subsets"],
+  );
+  await ensure(
+    registry,
+    "discovery.k8s.io",
+    "endpointslices",
+    {
+      kind: "EndpointSlice",
+      apiVersion: "discovery.k8s.io/v1",
+      metadata: { name, namespace, labels: { "kubernetes.io/service-name": name } },
+      addressType: advertise.includes(":") ? "IPv6" : "IPv4",
+      endpoints: [{ addresses: [advertise], conditions: { ready: true } }],
+      ports: [{ name: "https", port, protocol: "TCP" }],
+    },
+    ["endpoints", "ports"],
+  );
+}
