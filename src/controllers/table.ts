@@ -62,6 +62,14 @@ export const table: Record<string, Row> = {
     aliases: ["job"],
     make: async (ctx, s) => (await import("./job/controller.ts")).jobController(ctx, workers(s, "job")),
   },
+  "cronjob-controller": {
+    aliases: ["cronjob"],
+    make: async (ctx, s) => (await import("./cronjob/controller.ts")).cronJobController(ctx, workers(s, "cronjob")),
+  },
+  "disruption-controller": {
+    aliases: ["disruption"],
+    make: async (ctx) => (await import("./disruption/controller.ts")).disruptionController(ctx, 4),
+  },
   "ttl-after-finished-controller": {
     aliases: ["ttl-after-finished"],
     make: async (ctx, s) =>
