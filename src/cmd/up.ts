@@ -151,7 +151,9 @@ export default command({
     if (values["detached-child"]) {
       const progress = new DetachedProgress();
       try {
-        return await foreground(options, given, progress);
+        await foreground(options, given as ReadonlySet<string>, progress);
+        // Its output went to a process that is long gone, so there is nothing to flush.
+        process.exit(0);
       } catch (e) {
         progress.send({ type: "failed", message: e instanceof Error ? e.message : String(e), usage: e instanceof UsageError });
         throw e;
