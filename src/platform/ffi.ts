@@ -51,7 +51,9 @@ export const Errno = {
   EINVAL: 22,
   ENOSYS: 38,
   ENOTSUP: 95,
+  EISCONN: 106,
   ECONNREFUSED: 111,
+  EALREADY: 114,
   EINPROGRESS: 115,
 } as const;
 

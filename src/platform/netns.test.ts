@@ -55,11 +55,12 @@ test.skipIf(!root)("a socket made inside a namespace reaches its loopback from o
   );
   const { value } = await server.stdout.getReader().read();
   const port = Number(Buffer.from(value!).toString());
-  const socket = net.connect({ fd: connectLoopback(pin, 4, port) } as unknown as net.NetConnectOpts);
+  const socket = net.connect({ fd: await connectLoopback(pin, 4, port) } as unknown as net.NetConnectOpts);
   socket.write("hello");
   const echoed = await new Promise<string>((resolve, reject) => socket.once("data", (d) => resolve(d.toString())).once("error", reject));
   expect(echoed).toBe("hello");
   socket.destroy();
+  await expect(connectLoopback(pin, 6, port)).rejects.toThrow("ECONNREFUSED");
   server.kill();
   await server.exited;
   removeNamespace(pin);

@@ -4,6 +4,7 @@
 import { ptr } from "bun:ffi";
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { check, Errno, errno, libc, SystemError } from "./ffi.ts";
 import { bindMount, detachMount } from "./mount.ts";
 
@@ -120,24 +121,34 @@ function loopbackAddress(family: 4 | 6, port: number): Buffer {
   return address;
 }
 
+/** Milliseconds between looks at a connection that isn't made at once; on a loopback that is rare. */
+const CONNECT_POLL = 5;
+
 /**
- * Begins a TCP connection to a port of a namespace's loopback. A socket
- * belongs to the namespace it was made in wherever it is used later. Returns a
- * non-blocking descriptor that the caller owns.
+ * Connects to a TCP port of a namespace's loopback. A socket belongs to the
+ * namespace it was made in wherever it is used later. Resolves with a
+ * non-blocking descriptor that the caller owns; rejects with the errno, or
+ * after `timeout` milliseconds.
  */
-export function connectLoopback(pin: string, family: 4 | 6, port: number): number {
-  return inNamespace("net", pin, () => {
-    const fd = check(libc().socket(family === 4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "socket");
-    const address = loopbackAddress(family, port);
-    if (libc().connect(fd, ptr(address), address.length) !== 0) {
+export async function connectLoopback(pin: string, family: 4 | 6, port: number, timeout = 10_000): Promise<number> {
+  const fd = inNamespace("net", pin, () =>
+    check(libc().socket(family === 4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "socket"),
+  );
+  const address = loopbackAddress(family, port);
+  const deadline = Date.now() + timeout;
+  try {
+    // A second connect(2) tells how the first one went.
+    while (libc().connect(fd, ptr(address), address.length) !== 0) {
       const e = errno();
-      if (e !== Errno.EINPROGRESS) {
-        closeSync(fd);
-        throw new SystemError(`connect to port ${port}`, e);
-      }
+      if (e === Errno.EISCONN) break;
+      if ((e !== Errno.EINPROGRESS && e !== Errno.EALREADY) || Date.now() > deadline) throw new SystemError(`connect to port ${port}`, e);
+      if (e === Errno.EALREADY) await delay(CONNECT_POLL);
     }
     return fd;
-  });
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
 }
 
 export interface LinkCounters {

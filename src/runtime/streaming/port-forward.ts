@@ -18,11 +18,7 @@ async function dial(netns: string | undefined, port: number): Promise<net.Socket
   let failure: unknown;
   for (const family of [4, 6] as const) {
     try {
-      const options =
-        netns === undefined
-          ? { host: family === 4 ? "127.0.0.1" : "::1", port, allowHalfOpen: true }
-          : { fd: connectLoopback(netns, family, port), allowHalfOpen: true };
-      return await connected(net.connect(options as net.NetConnectOpts));
+      return netns === undefined ? await dialHost(family, port) : await dialPod(netns, family, port);
     } catch (error) {
       failure ??= error;
     }
@@ -32,11 +28,16 @@ async function dial(netns: string | undefined, port: number): Promise<net.Socket
   });
 }
 
-function connected(socket: net.Socket): Promise<net.Socket> {
+async function dialPod(netns: string, family: 4 | 6, port: number): Promise<net.Socket> {
+  const fd = await connectLoopback(netns, family, port);
+  return net.connect({ fd, allowHalfOpen: true } as unknown as net.NetConnectOpts);
+}
+
+function dialHost(family: 4 | 6, port: number): Promise<net.Socket> {
+  const socket = net.connect({ host: family === 4 ? "127.0.0.1" : "::1", port, allowHalfOpen: true });
   return new Promise((resolve, reject) => {
     socket.once("connect", () => resolve(socket));
     socket.once("error", reject);
-    socket.once("close", () => reject(new Error("connection refused")));
   });
 }
 
