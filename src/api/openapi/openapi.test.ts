@@ -177,6 +177,7 @@ test.skipIf(!kubectl)("kubectl explains a field from the v3 document", async () 
   expect(code).toBe(0);
   expect(out).toContain("GROUP:      apps\nKIND:       Deployment\nVERSION:    v1\n\nFIELD: containers <[]Container>");
   expect(out).toContain("imagePullPolicy\t<string>");
+  expect(out).toContain("When the image is pulled: Always, IfNotPresent or Never.");
 });
 
 test.skipIf(!kubectl)(
