@@ -23,6 +23,11 @@ export const commands: readonly Row[] = [
     load: async () => (await import("./store.ts")).default,
   },
   {
+    name: "apiserver",
+    summary: "Runs kube-apiserver: the Kubernetes API over a store that speaks etcd's protocol",
+    load: async () => (await import("./apiserver.ts")).default,
+  },
+  {
     name: "scheduler",
     summary: "Runs kube-scheduler, which gives pods their nodes",
     load: async () => (await import("./scheduler.ts")).default,
