@@ -1,5 +1,6 @@
 // The work queue of controllers (k8s.io/client-go/util/workqueue): a key waits
 // at most once, is never worked on twice at a time, and failures come back later.
+import { isConflict, isNotFound } from "../api/status.ts";
 import { type Logger, logger } from "../platform/log.ts";
 import { type Clock, realClock, type Timer } from "./clock.ts";
 
@@ -237,9 +238,9 @@ export class WorkQueue {
       this.#limiter.forget(key);
       if (outcome?.requeueAfter !== undefined) this.addAfter(key, outcome.requeueAfter);
     } catch (error) {
-      // Conflicts are the normal course: another wrote first, and its event is on the way.
-      const quiet = (error as { reason?: string }).reason === "Conflict";
-      if (quiet) this.#log.info("Trying again after a conflict", { queue: this.name, key }, 4);
+      // The normal course: another wrote or deleted first, and the event of that is on the way.
+      const quiet = isConflict(error) || isNotFound(error);
+      if (quiet) this.#log.info("Trying again after a conflict", { queue: this.name, key, err: (error as Error).message }, 4);
       else this.#log.error("Reconcile failed, trying again", error, { queue: this.name, key, failures: this.requeues(key) + 1 });
       this.addRateLimited(key);
     } finally {
