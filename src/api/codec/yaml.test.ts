@@ -23,11 +23,8 @@ test("anchors and merge keys are followed", () => {
   expect(decodeYaml("a: &x {b: 1}\nc:\n  <<: *x\n  d: 2").value).toEqual({ a: { b: 1 }, c: { b: 1, d: 2 } });
 });
 
-test("keys that stand twice are reported with their line, the last one wins", () => {
-  expect(decodeYaml("a: 1\nb:\n  c: 1\n  c: 2\n")).toEqual({
-    value: { a: 1, b: { c: 2 } },
-    duplicates: ['line 4: key "c" already set in map'],
-  });
+test("keys that stand twice are reported by path, the last one wins", () => {
+  expect(decodeYaml("a: 1\nb:\n- c: 1\n  c: 2\n")).toEqual({ value: { a: 1, b: [{ c: 2 }] }, duplicates: ["b[0].c"] });
 });
 
 test("text that is no YAML names the line", () => {

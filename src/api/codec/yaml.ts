@@ -1,6 +1,6 @@
 // YAML bodies, read and written as sigs.k8s.io/yaml does: YAML 1.1 scalars,
 // but no times and no base-60 numbers. Import lazily: the parser is large.
-import { Document, parseAllDocuments, type Tags } from "yaml";
+import { Document, isMap, isScalar, isSeq, parseAllDocuments, type Tags } from "yaml";
 
 /** Text that is no YAML. */
 export class YamlError extends Error {
@@ -9,7 +9,7 @@ export class YamlError extends Error {
 
 export interface DecodedYaml {
   value: unknown;
-  /** Sentences on keys that stand twice, as `line 3: key "a" already set in map`; the last one wins. */
+  /** Paths of members that stand twice, as parseJsonStrict gives them; the last one wins. */
   duplicates: string[];
 }
 
@@ -23,21 +23,28 @@ const options = { version: "1.1", customTags, merge: true, prettyErrors: false, 
 
 const lineOf = (text: string, offset: number) => text.slice(0, offset).split("\n").length;
 
+function findDuplicates(node: unknown, path: string, found: string[]): void {
+  if (isSeq(node)) for (const [i, item] of node.items.entries()) findDuplicates(item, `${path}[${i}]`, found);
+  if (!isMap(node)) return;
+  const seen = new Set<string>();
+  for (const { key, value } of node.items) {
+    const name = isScalar(key) ? String(key.value) : String(key);
+    const here = path === "" ? name : `${path}.${name}`;
+    if (seen.has(name)) found.push(here);
+    seen.add(name);
+    findDuplicates(value, here, found);
+  }
+}
+
 /** The first document of a text. Throws a YamlError. */
 export function decodeYaml(text: string): DecodedYaml {
-  const documents = parseAllDocuments(text, { ...options, uniqueKeys: true });
+  const documents = parseAllDocuments(text, { ...options, uniqueKeys: false });
   const document = Array.isArray(documents) ? documents[0] : undefined;
   if (!document) return { value: null, duplicates: [] };
+  const [error] = document.errors;
+  if (error) throw new YamlError(`yaml: line ${lineOf(text, error.pos[0])}: ${error.message}`, { cause: error });
   const duplicates: string[] = [];
-  for (const e of document.errors) {
-    if (e.code !== "DUPLICATE_KEY") throw new YamlError(`yaml: line ${lineOf(text, e.pos[0])}: ${e.message}`);
-    const key =
-      /^\s*(?:"([^"]*)"|'([^']*)'|([^:\n]*?))\s*(?::|$)/
-        .exec(text.slice(e.pos[0]))
-        ?.slice(1)
-        .find((k) => k !== undefined) ?? "";
-    duplicates.push(`line ${lineOf(text, e.pos[0])}: key ${JSON.stringify(key)} already set in map`);
-  }
+  findDuplicates(document.contents, "", duplicates);
   return { value: document.toJS({ maxAliasCount: 1000 }), duplicates };
 }
 
