@@ -122,6 +122,9 @@ export function messageSchema(name: string): MessageSchema {
   return schema;
 }
 
+/** The table as text, for hashing what is derived from it. */
+export const schemaText = (): string => schemaJson as unknown as string;
+
 /** Full names of all messages, in the order of proto/. */
 export const messageNames = (): string[] => Object.keys(table().messages);
 

@@ -2,6 +2,7 @@
 // as bytes. Make a new one when the served resources change.
 import type { ServedResource } from "../discovery.ts";
 import { apiVersion } from "../object.ts";
+import { schemaText } from "../schema.ts";
 import { docsText } from "./docs.ts";
 import { buildV2 } from "./v2.ts";
 import { encodeV2 } from "./v2-protobuf.ts";
@@ -54,7 +55,7 @@ export class OpenApi {
 
   /** Of a group version's document without building it: of all that goes into it. */
   #hash(path: string): string {
-    this.#base ??= sha(docsText()) + this.#version;
+    this.#base ??= sha(schemaText() + docsText()) + this.#version;
     return sha(this.#base + JSON.stringify(this.#resources.get(path)));
   }
 
