@@ -5,9 +5,10 @@ import { dirname, resolve } from "node:path";
 import { setLogWriter, setVerbosity } from "../platform/log.ts";
 import { Checklist } from "./cluster/checklist.ts";
 import { checkNetworks, parseCidr } from "./cluster/cidr.ts";
+import { fetchStatus } from "./cluster/control.ts";
 import { nodeAddress } from "./cluster/host.ts";
 import { type DetachedMessage, DetachedProgress, type Progress } from "./cluster/progress.ts";
-import { DataDir, isRunning } from "./cluster/state.ts";
+import { type ClusterFile, DataDir, isRunning } from "./cluster/state.ts";
 import type { UpOptions } from "./cluster/up-options.ts";
 import { bool, choice, command, type Flag, integer, text, UsageError, verbosity } from "./flags.ts";
 
@@ -75,6 +76,21 @@ function checked(values: { [K in keyof typeof flags]: (typeof flags)[K] extends 
 }
 
 const hint = (kubeconfig: string) => `\nexport KUBECONFIG=${kubeconfig}\n`;
+
+/** Milliseconds that a process may take to answer, or to end after it was killed. */
+const ANSWER_TIMEOUT = 10_000;
+
+/** Whether the running cluster answers; false once its process, which may be dying, has ended. */
+async function answers(cluster: ClusterFile): Promise<boolean> {
+  const deadline = Date.now() + ANSWER_TIMEOUT;
+  while (isRunning(cluster)) {
+    const status = await fetchStatus(cluster.runDir, 1000).catch(() => undefined);
+    if (status) return true;
+    if (Date.now() > deadline) throw new Error(`process ${cluster.pid} holds ${cluster.runDir} and does not answer: 'kubun down' ends it`);
+    await Bun.sleep(20);
+  }
+  return false;
+}
 
 /** Starts a second process that stays, and shows what it reports until it is ready. */
 async function detach(options: UpOptions): Promise<number> {
@@ -160,7 +176,7 @@ export default command({
       }
     }
     const stored = dir.read();
-    if (isRunning(stored)) {
+    if (isRunning(stored) && (await answers(stored))) {
       if (given.has("port") && options.port !== 0 && new URL(stored.server).port !== String(options.port)) {
         throw new UsageError(`--port ${options.port}: the cluster in ${dir.path} already runs at ${stored.server}; 'kubun down' stops it`);
       }

@@ -20,6 +20,10 @@ test("install runs the hook and waits until the release is up", async () => {
   expect((await cluster.tryKubectl(["get", "pod", "demo-check"])).stderr).toContain("NotFound");
 });
 
+test("the release's test passes", async () => {
+  expect(await helm("test", "demo", "--timeout=60s")).toMatch(/Phase:\s+Succeeded/);
+});
+
 test("upgrade changes a value, and a failing hook changes nothing", async () => {
   await helm("upgrade", "demo", chart, "--set=greeting=Hi", "--wait", "--timeout=60s");
   expect(await greeting()).toBe("Hi");
@@ -27,10 +31,6 @@ test("upgrade changes a value, and a failing hook changes nothing", async () => 
   expect(failed.code).not.toBe(0);
   expect(failed.stderr).toContain("pre-upgrade");
   expect(await greeting()).toBe("Hi");
-});
-
-test("the release's test passes", async () => {
-  expect(await helm("test", "demo", "--timeout=60s")).toMatch(/Phase:\s+Succeeded/);
 });
 
 test("rollback goes back to the first revision", async () => {
