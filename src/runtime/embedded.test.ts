@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { run } from "../platform/process.ts";
 import { ContainerEventType, ContainerState, NamespaceMode, PodSandboxState } from "../rpc/gen/cri/runtime_pb.ts";
 import { Code, RpcError } from "../rpc/types.ts";
 import { removeAll } from "./remove-all.ts";
@@ -254,6 +255,39 @@ describe.skipIf(reason !== undefined)("embedded runtime", () => {
     } as never);
     expect((await ended(host, id)).exitCode).toBe(0);
     expect(await logOf(host, id)).toBe(`42 ${Bun.version} arg`);
+    await host.runtime.removePodSandbox({ podSandboxId: pod.id });
+  });
+
+  test.skipIf(Bun.which("nft") === null)("a host port leads into the pod, from loopback too, and is closed with it", async () => {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const pod = await runPod(host, { portMappings: [{ protocol: 0, hostPort: port, containerPort: 8080, hostIp: "" }] } as never);
+    const shell = "while :; do echo -e 'HTTP/1.0 200 OK\\r\\n\\r\\nfrom the pod' | nc -l -p 8080; done";
+    await startContainer(host, pod, shell);
+    const get = (address: string) => fetch(`http://${address}:${port}/`, { signal: AbortSignal.timeout(1000) }).then((r) => r.text());
+    expect(await until(() => get("127.0.0.1").catch(() => undefined))).toContain("from the pod");
+    const gateway = (await host.runtime.podSandboxStatus({ podSandboxId: pod.id })).status!.network!.ip.replace(/\d+$/, "1");
+    expect(await until(() => get(gateway).catch(() => undefined))).toContain("from the pod");
+    await host.runtime.removePodSandbox({ podSandboxId: pod.id });
+    await expect(get("127.0.0.1")).rejects.toThrow();
+    expect((await run(["nft", "list", "tables"])).stdout).not.toContain(`kubun-hostport-${host.id}`);
+  });
+
+  test("a container whose monitor was killed is noticed, and can be stopped", async () => {
+    const pod = await runPod(host);
+    const id = await startContainer(host, pod, "trap '' PIPE; while :; do sleep 0.1; done");
+    process.kill(Number(readFileSync(join(host.options.root, "containers", id, "conmon.pid"), "utf8")), "SIGKILL");
+    await host.runtime.stopContainer({ containerId: id, timeout: 0n });
+    const status = await statusOf(host, id);
+    expect([status.state, status.exitCode, status.reason]).toEqual([ContainerState.CONTAINER_EXITED, 255, "Unknown"]);
+    await host.runtime.removePodSandbox({ podSandboxId: pod.id });
+  });
+
+  test("a process that is killed from outside is told at once", async () => {
+    const pod = await runPod(host);
+    const id = await startContainer(host, pod, "sleep 1000");
+    const { info } = await host.runtime.containerStatus({ containerId: id, verbose: true });
+    process.kill((JSON.parse(info.info!) as { pid: number }).pid, "SIGKILL");
+    expect((await ended(host, id)).exitCode).toBe(137);
     await host.runtime.removePodSandbox({ podSandboxId: pod.id });
   });
 

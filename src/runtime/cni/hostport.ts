@@ -1,6 +1,6 @@
 // Host ports of pods, in an nftables table per pod, for networks whose plugins
 // don't do it (Debian's portmap plugin needs iptables).
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { isIPv6 } from "node:net";
 import { mustRun, run } from "../../platform/process.ts";
 import type { PortMapping } from "./invoke.ts";
@@ -22,19 +22,33 @@ export function hostPortRules(name: string, podIp: string, ports: readonly PortM
   const masquerade = ports.map(
     (p) => `${ip} saddr { ${podIp}, ${v6 ? "::1" : "127.0.0.0/8"} } ${ip} daddr ${podIp} ${p.protocol} dport ${p.containerPort} masquerade`,
   );
-  return `table ${ip} ${name} {
+  // route_localnet would also let pods reach what listens on the host's loopback (CVE-2020-8558).
+  const guard = v6 ? "" : '\n  chain guard { type filter hook prerouting priority -300; iif != "lo" ip daddr 127.0.0.0/8 drop; }';
+  return `table ${ip} ${name} {${guard}
   chain ports { ${dnat.join("; ")}; }
-  chain prerouting { type nat hook prerouting priority dstnat - 1; jump ports; }
-  chain output { type nat hook output priority dstnat - 1; jump ports; }
+  chain prerouting { type nat hook prerouting priority -101; jump ports; }
+  chain output { type nat hook output priority -101; jump ports; }
   chain postrouting { type nat hook postrouting priority srcnat; ${masquerade.join("; ")}; }
 }
 `;
 }
 
-/** Opens the ports. @throws Error with what nft says. */
-export async function addHostPorts(clusterId: string, sandboxId: string, podIp: string, ports: readonly PortMapping[]): Promise<void> {
-  // Loopback addresses may leave the loopback link only where this is set; the masquerade above makes it safe.
-  if (!isIPv6(podIp)) writeFileSync("/proc/sys/net/ipv4/conf/all/route_localnet", "1");
+/**
+ * Opens the ports of a pod behind these links of the host.
+ * @throws Error with what nft says.
+ */
+export async function addHostPorts(
+  clusterId: string,
+  sandboxId: string,
+  podIp: string,
+  links: readonly string[],
+  ports: readonly PortMapping[],
+): Promise<void> {
+  // Packets from loopback addresses may leave only by links where this is set; the masquerade above makes it safe.
+  for (const link of isIPv6(podIp) ? [] : links) {
+    const file = `/proc/sys/net/ipv4/conf/${link}/route_localnet`;
+    if (existsSync(file)) writeFileSync(file, "1");
+  }
   await mustRun(["nft", "-f", "-"], { input: hostPortRules(table(clusterId, sandboxId), podIp, ports) });
 }
 

@@ -217,7 +217,8 @@ export class Sandboxes {
       if (record.ips.length === 0) throw new Error(`network ${JSON.stringify(config.name)} gave no address`);
       const byPlugin = config.plugins.some((p) => p.capabilities?.portMappings);
       if (!byPlugin && target.portMappings.length > 0) {
-        await addHostPorts(this.#options.clusterId, record.id, record.ips[0]!, target.portMappings);
+        const links = (result.interfaces ?? []).filter((i) => !i.sandbox).map((i) => i.name);
+        await addHostPorts(this.#options.clusterId, record.id, record.ips[0]!, links, target.portMappings);
       }
     } catch (error) {
       throw wrap(`failed to setup network for sandbox ${JSON.stringify(record.id)}`, error);
