@@ -38,6 +38,23 @@ function keepAllocated(next: Fresh, old: Stored): void {
   if (spec.type === "LoadBalancer" && before.type === "LoadBalancer") spec.healthCheckNodePort ??= before.healthCheckNodePort;
 }
 
+/** Fields that a type can't have go with the old type, unless the client changed them too (dropTypeDependentFields). */
+function dropTypeDependent(next: Fresh, old: Stored): void {
+  const spec = next.spec ?? {};
+  const before = old.spec ?? {};
+  const drop = (field: string, has: (s: Record<string, unknown>) => boolean) => {
+    if (has(before) && !has(spec) && spec[field] === before[field]) delete spec[field];
+  };
+  const external = (s: Record<string, unknown>) =>
+    s.type === "NodePort" || s.type === "LoadBalancer" || ((s.externalIPs as unknown[]) ?? []).length > 0;
+  const balancer = (s: Record<string, unknown>) => s.type === "LoadBalancer";
+  drop("externalTrafficPolicy", external);
+  drop("allocateLoadBalancerNodePorts", balancer);
+  drop("loadBalancerClass", balancer);
+  drop("healthCheckNodePort", (s) => s.type === "LoadBalancer" && s.externalTrafficPolicy === "Local");
+  if (spec.type === "ExternalName" && before.type !== "ExternalName") delete spec.internalTrafficPolicy;
+}
+
 export const serviceStrategy: Strategy = {
   createOnUpdate: true,
   returnsDeleted: true,
@@ -45,5 +62,8 @@ export const serviceStrategy: Strategy = {
   prepareCreate: (s) => {
     s.status = { loadBalancer: {} };
   },
-  prepareUpdate: keepAllocated,
+  prepareUpdate: (next, old) => {
+    keepAllocated(next, old);
+    dropTypeDependent(next, old);
+  },
 };
