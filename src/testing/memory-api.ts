@@ -97,14 +97,14 @@ export class MemoryApi implements ApiTransport {
     if (options.propagationPolicy === "Foreground" && !finalizers.includes("foregroundDeletion")) finalizers.push("foregroundDeletion");
     if (options.propagationPolicy === "Orphan" && !finalizers.includes("orphan")) finalizers.push("orphan");
     this.writes.push({ verb: "delete", target, object: present });
-    const spec = (present as { spec?: { finalizers?: string[] } }).spec;
+    const spec = (present as { spec?: { finalizers?: string[]; terminationGracePeriodSeconds?: number } }).spec;
     const graceful = target.resource === "pods" && options.gracePeriodSeconds !== 0 && (present as { spec?: Json }).spec?.nodeName;
     if (finalizers.length === 0 && !spec?.finalizers?.length && !graceful) return this.#drop(target, present) as T;
     if (present.metadata.deletionTimestamp) return present as T;
     const metadata = {
       ...present.metadata,
       deletionTimestamp: timestamp(this.#clock.now()),
-      deletionGracePeriodSeconds: graceful ? 30 : 0,
+      deletionGracePeriodSeconds: graceful ? (options.gracePeriodSeconds ?? spec?.terminationGracePeriodSeconds ?? 30) : 0,
     };
     return this.#store(target, { ...present, metadata: { ...metadata, ...(finalizers.length ? { finalizers } : {}) } }, "MODIFIED") as T;
   }
