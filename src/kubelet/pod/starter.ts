@@ -16,6 +16,7 @@ import { containerHash } from "./labels.ts";
 import { HookError, runHook } from "./lifecycle-hooks.ts";
 import { findContainer, type RuntimePod } from "./runtime-pod.ts";
 import { serviceEnv } from "./service-env.ts";
+import { unlessAborted } from "./unless-aborted.ts";
 
 export interface Sandbox {
   id: string;
@@ -126,15 +127,16 @@ export interface StartInput {
   pod: coreV1.Pod;
   container: coreV1.Container;
   sandbox: Sandbox;
-  image: Promise<ImageFound>;
+  image: ImageFound;
   rt: RuntimePod;
+  /** Ends the wait for the postStart hook. */
+  signal: AbortSignal;
 }
 
 /** Creates and starts a container and runs its postStart hook. Throws WaitError with the reason to show. */
 export async function startContainer(ctx: PodContext, input: StartInput): Promise<void> {
-  const { pod, container, sandbox, rt } = input;
+  const { pod, container, sandbox, image, rt } = input;
   const record = recorder(ctx, pod, container);
-  const image = await input.image;
   const last = findContainer(rt, container.name);
   const restartCount = last ? last.restartCount + 1 : restartsBefore(pod, container.name);
   const target = (container as coreV1.EphemeralContainer).targetContainerName;
@@ -200,7 +202,8 @@ async function postStart(ctx: PodContext, input: StartInput, id: string): Promis
   const { pod, container, sandbox } = input;
   const podIP = sandbox.ips[0] ?? ctx.hostIPs[0] ?? "";
   try {
-    await runHook(container.lifecycle!.postStart!, { cri: ctx.cri, container, containerId: id, podIP, timeout: 0 });
+    const hook = runHook(container.lifecycle!.postStart!, { cri: ctx.cri, container, containerId: id, podIP, timeout: 0 });
+    await unlessAborted(hook, input.signal);
   } catch (error) {
     if (!(error instanceof HookError)) throw error;
     recorder(ctx, pod, container)("Warning", "FailedPostStartHook", "PostStartHook failed");

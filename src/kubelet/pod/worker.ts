@@ -6,8 +6,8 @@ import type * as coreV1 from "../../api/gen/core/v1.ts";
 import { isConflict, isNotFound } from "../../api/status.ts";
 import { pods } from "../../client/resources.ts";
 import { isRpcNotFound, rpcMessage } from "../cri/client.ts";
-import { WaitError } from "../images/manager.ts";
-import { computePodActions, isSidecar, type PodActions } from "./actions.ts";
+import { type ImageFound, WaitError } from "../images/manager.ts";
+import { computePodActions, isSidecar, type Kill, type PodActions } from "./actions.ts";
 import type { WaitReason } from "./container-status.ts";
 import { type PodContext, podTitle, recorder } from "./context.ts";
 import { gracePeriod, killContainer, killPod, removePod, stopContainer } from "./killer.ts";
@@ -15,6 +15,7 @@ import { isStaticPod } from "./labels.ts";
 import { isLive, type RuntimePod } from "./runtime-pod.ts";
 import { checkCrashLoop, createSandbox, ensureImage, makeSandboxConfig, type Sandbox, startContainer, writeHosts } from "./starter.ts";
 import { ownedConditions, podStatus } from "./status.ts";
+import { unlessAborted } from "./unless-aborted.ts";
 import { PodVolumes } from "./volumes.ts";
 
 /** After a failure that nothing else would wake the worker from, in milliseconds. */
@@ -41,13 +42,16 @@ export class PodWorker {
   /** When a container that could not be started is tried again, in milliseconds since the epoch. */
   readonly #holds = new Map<string, number>();
   readonly #volumes: PodVolumes;
+  readonly #images = new Map<string, { image: string; found: Promise<ImageFound> }>();
   readonly #done: (uid: string) => void;
   #pod: coreV1.Pod;
   #status: coreV1.PodStatus | undefined;
   #ended: { reason: string; message: string } | undefined;
   #stage: Stage = "running";
   #removed = false;
-  #grace = Number.POSITIVE_INFINITY;
+  /** Seconds that the containers which are being ended were given. */
+  #killing: number | undefined;
+  #kills = 0;
   #abort = new AbortController();
   #dirty = false;
   #running: Promise<void> | undefined;
@@ -82,7 +86,7 @@ export class PodWorker {
       this.#volumes.invalidate();
     if (!deepEqual(pod.spec, before.spec)) this.#holds.clear();
     if (pod.metadata.deletionTimestamp) this.#abort.abort();
-    if (this.#stage === "terminating" && gracePeriod(pod) < this.#grace) this.#hasten(gracePeriod(pod));
+    if (pod.metadata.deletionTimestamp && this.#killing !== undefined && gracePeriod(pod) < this.#killing) this.#hasten(gracePeriod(pod));
     this.wake();
   }
 
@@ -227,7 +231,7 @@ export class PodWorker {
         if (actions.createSandbox && actions.sandboxId)
           recorder(ctx, pod)("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
         if (rt.sandboxes.some((s) => s.ready) || rt.containers.some(isLive)) {
-          await killPod(ctx, pod, rt, gracePeriod(pod));
+          await this.#kill(gracePeriod(pod), (grace) => killPod(ctx, pod, rt, grace));
           rt = await ctx.pleg.refresh(this.uid);
           acted = true;
         }
@@ -238,16 +242,7 @@ export class PodWorker {
         return;
       }
     } else if (actions.kill.length > 0) {
-      await Promise.all(
-        actions.kill.map((k) => {
-          const probe =
-            k.reason === "LivenessProbe" ? k.spec?.livenessProbe : k.reason === "StartupProbe" ? k.spec?.startupProbe : undefined;
-          return killContainer(ctx, pod, k.container, {
-            grace: probe?.terminationGracePeriodSeconds ?? gracePeriod(pod),
-            message: k.message,
-          });
-        }),
-      );
+      await Promise.all(actions.kill.map((k) => this.#killOne(pod, k)));
       rt = await ctx.pleg.refresh(this.uid);
       acted = true;
     }
@@ -274,6 +269,23 @@ export class PodWorker {
     this.#collect(ctx.pleg.get(this.uid));
   }
 
+  /** Notes what grace is given meanwhile, so that a deletion can shorten it. */
+  async #kill(grace: number, kill: (grace: number) => Promise<void>): Promise<void> {
+    this.#kills++;
+    this.#killing = Math.max(grace, this.#killing ?? 0);
+    try {
+      await kill(grace);
+    } finally {
+      if (--this.#kills === 0) this.#killing = undefined;
+    }
+  }
+
+  #killOne(pod: coreV1.Pod, k: Kill): Promise<void> {
+    const probe = k.reason === "LivenessProbe" ? k.spec?.livenessProbe : k.reason === "StartupProbe" ? k.spec?.startupProbe : undefined;
+    const seconds = probe?.terminationGracePeriodSeconds ?? gracePeriod(pod);
+    return this.#kill(seconds, (grace) => killContainer(this.#ctx, pod, k.container, { grace, message: k.message }));
+  }
+
   /** Starts containers, and before them the sandbox, volumes and images side by side; true when something was done. */
   async #start(pod: coreV1.Pod, wanted: coreV1.Container[], actions: PodActions, rt: RuntimePod, signal: AbortSignal): Promise<boolean> {
     const ctx = this.#ctx;
@@ -285,24 +297,26 @@ export class PodWorker {
       this.publish();
       return false;
     }
-    const images = new Map(due.map((c) => [c.name, ensureImage(ctx, pod, c, config, signal)]));
-    for (const image of images.values()) image.catch(() => {});
+    const images = new Map(due.map((c) => [c.name, this.#image(c, () => ensureImage(ctx, pod, c, config, signal))]));
     const volumes = this.#volumes.setUp(pod, signal);
     volumes.catch(() => {});
     const sandbox = await this.#sandbox(pod, actions, config, rt);
     if (signal.aborted) return true;
     if (actions.createSandbox) this.publish();
-    await volumes;
+    await unlessAborted(volumes, signal);
     this.#wakeForTokens();
     let started = actions.createSandbox;
     for (const container of due) {
       if (signal.aborted) return true;
       try {
-        await startContainer(ctx, { pod, container, sandbox, image: images.get(container.name)!, rt });
+        const image = await unlessAborted(images.get(container.name)!, signal);
+        await startContainer(ctx, { pod, container, sandbox, image, rt, signal });
+        this.#images.delete(container.name);
         this.#reasons.delete(container.name);
         this.#holds.delete(container.name);
         started = true;
       } catch (error) {
+        this.#images.delete(container.name);
         if (signal.aborted) return true;
         this.#failed(container, error);
         if (error instanceof WaitError && (error.reason === "RunContainerError" || error.reason === "PostStartHookError")) started = true;
@@ -311,6 +325,17 @@ export class PodWorker {
       }
     }
     return started;
+  }
+
+  /** Asks for a container's image once, however often its pod has to wait for something else. */
+  #image(container: coreV1.Container, ensure: () => Promise<ImageFound>): Promise<ImageFound> {
+    const image = container.image ?? "";
+    const known = this.#images.get(container.name);
+    if (known?.image === image) return known.found;
+    const found = ensure();
+    this.#images.set(container.name, { image, found });
+    found.catch(() => this.#images.delete(container.name));
+    return found;
   }
 
   /** The pod's sandbox, made if need be, with its addresses and hosts file. */
@@ -384,7 +409,7 @@ export class PodWorker {
 
   /** A shorter grace period came while the containers end. */
   #hasten(grace: number): void {
-    this.#grace = grace;
+    this.#killing = grace;
     for (const c of this.#ctx.pleg.get(this.uid).containers.filter(isLive)) {
       stopContainer(this.#ctx, c.id, grace).catch((error: unknown) =>
         this.#ctx.log.warn("Could not stop a container sooner", { pod: podTitle(this.#pod), err: rpcMessage(error) }),
@@ -395,9 +420,8 @@ export class PodWorker {
   async #terminate(): Promise<void> {
     const ctx = this.#ctx;
     this.#stage = "terminating";
-    this.#grace = gracePeriod(this.#pod);
     let rt = await ctx.pleg.refresh(this.uid);
-    await killPod(ctx, this.#pod, rt, this.#grace);
+    await this.#kill(gracePeriod(this.#pod), (grace) => killPod(ctx, this.#pod, rt, grace));
     rt = await ctx.pleg.refresh(this.uid);
     if (rt.containers.some(isLive)) throw new Error("containers are still running after they were stopped");
     this.#reasons.clear();

@@ -1,4 +1,5 @@
 // A kubelet on a runtime with an apiserver in memory, and what tests ask of it.
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type * as coreV1 from "../../api/gen/core/v1.ts";
 import { isNotFound } from "../../api/status.ts";
@@ -40,6 +41,8 @@ export async function eventually<T>(
 export class TestNode implements AsyncDisposable {
   readonly api = new KubeletTestApi();
   readonly rootDir: string;
+  /** Folder of static pods. */
+  readonly manifests: string;
   readonly #runtime: TestRuntime;
   readonly #pki: TestPki;
   readonly #options: Partial<KubeletOptions>;
@@ -50,6 +53,8 @@ export class TestNode implements AsyncDisposable {
     this.#pki = pki;
     this.#options = options;
     this.rootDir = join(runtime.dir, `kubelet-${Math.random().toString(36).slice(2, 8)}`);
+    this.manifests = `${this.rootDir}-manifests`;
+    mkdirSync(this.manifests);
   }
 
   static async start(runtime: TestRuntime, options: Partial<KubeletOptions> = {}): Promise<TestNode> {
@@ -71,6 +76,7 @@ export class TestNode implements AsyncDisposable {
       clusterDns: ["10.96.0.10"],
       clusterDomain: "cluster.local",
       serving: { host: "127.0.0.1", port: 0, tls: { ...(await this.#pki.issue("n1")), clientCa: this.#pki.ca } },
+      podManifestPath: this.manifests,
       ...this.#options,
     });
     await this.kubelet.start();

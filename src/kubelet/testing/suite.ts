@@ -1,9 +1,10 @@
 // What a kubelet does on a runtime, whichever that is.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
-import { configMaps } from "../../client/resources.ts";
+import { configMaps, pods } from "../../client/resources.ts";
 import { mountsUnder } from "../../platform/mount.ts";
 import { dialExec, dialPortForward, exitCode } from "../../rpc/remotecommand/mod.ts";
 import { dial } from "../cri/client.ts";
@@ -351,6 +352,130 @@ function tests(name: string, start: () => Promise<TestRuntime>): void {
     const other = await node.until("badroot", "is refused", (p) => container(p)?.state?.waiting?.reason === "CreateContainerConfigError");
     expect(container(other).state?.waiting?.message).toContain("container has runAsNonRoot and image will run as root");
     await Promise.all(["badenv", "badroot"].map((n) => node.delete(n)));
+  });
+
+  test("keeps a sidecar beside the containers, started before and ended after them", async () => {
+    const say = (name: string) =>
+      `echo ${name} up >> /e/log; trap 'echo ${name} down >> /e/log; exit 0' TERM; while true; do sleep 0.02; done`;
+    const volumeMounts = [{ name: "e", mountPath: "/e" }];
+    await node.run(
+      "beside",
+      say("main"),
+      { volumeMounts },
+      {
+        volumes: [{ name: "e", hostPath: { path: join(runtime.dir, "sidecar"), type: "DirectoryOrCreate" } }],
+        initContainers: [
+          { name: "side", image: "kubun.test/busybox:1", restartPolicy: "Always", command: ["sh", "-c", say("side")], volumeMounts },
+          { name: "init", image: "kubun.test/busybox:1", command: ["sh", "-c", "echo init >> /e/log"], volumeMounts },
+        ],
+        terminationGracePeriodSeconds: 5,
+      },
+    );
+    const pod = await node.ready("beside");
+    expect(container(pod, "side")).toMatchObject({ ready: true, started: true });
+    await eventually("main is up", () => readFileSync(join(runtime.dir, "sidecar/log"), "utf8").includes("main up") || undefined);
+    await node.delete("beside");
+    await node.gone("beside");
+    expect(readFileSync(join(runtime.dir, "sidecar/log"), "utf8").split("\n")).toEqual([
+      "side up",
+      "init",
+      "main up",
+      "main down",
+      "side down",
+      "",
+    ]);
+  });
+
+  test("runs a pod on the host's network, with the node's addresses", async () => {
+    await node.run("host", "hostname; cat /etc/resolv.conf", {}, { hostNetwork: true, restartPolicy: "Never" });
+    const pod = await node.ended("host");
+    expect([pod.status?.podIP, pod.status?.hostIP]).toEqual(["127.0.0.1", "127.0.0.1"]);
+    expect((await node.logs("host")).split("\n")[0]).toBe(hostname());
+    await node.delete("host");
+  });
+
+  test("gives volumes to the group of the pod", async () => {
+    await node.configMap("group", { k: "v" });
+    await node.run(
+      "group",
+      "stat -c '%g %a' /e; stat -Lc '%g %a' /m/k; touch /e/f; stat -c %g /e/f; id",
+      {
+        volumeMounts: [
+          { name: "e", mountPath: "/e" },
+          { name: "m", mountPath: "/m" },
+        ],
+      },
+      {
+        restartPolicy: "Never",
+        securityContext: { runAsUser: 1000, runAsGroup: 2000, fsGroup: 3000, supplementalGroups: [4000] },
+        volumes: [
+          { name: "e", emptyDir: {} },
+          { name: "m", configMap: { name: "group", defaultMode: 0o400 } },
+        ],
+      },
+    );
+    await node.ended("group");
+    expect(await node.logs("group")).toMatch(/^3000 2777\n3000 440\n3000\nuid=1000 gid=2000 groups=.*3000.*4000\n$/);
+    await node.delete("group");
+  });
+
+  test("replaces a sandbox that died, and starts its containers again", async () => {
+    await node.run("phoenix", forever);
+    const before = await node.ready("phoenix");
+    const cri = await dial(runtime.socket);
+    const { items } = await cri.runtime.listPodSandbox({ filter: { labelSelector: { "io.kubernetes.pod.name": "phoenix" } } });
+    await cri.runtime.stopPodSandbox({ podSandboxId: items[0]!.id });
+    await cri.close();
+    const after = await node.until(
+      "phoenix",
+      "runs again",
+      (p) => container(p)?.ready && container(p).containerID !== container(before).containerID,
+    );
+    expect(container(after).restartCount).toBe(1);
+    expect(await node.events("phoenix")).toContain("SandboxChanged: Pod sandbox changed, it will be killed and re-created.");
+    await node.delete("phoenix");
+  });
+
+  test("ends a container sooner when a shorter grace period comes meanwhile", async () => {
+    await node.run(
+      "stubborn",
+      "trap '' TERM; while true; do sleep 0.05; done",
+      { livenessProbe: { exec: { command: ["false"] }, failureThreshold: 1 } },
+      { terminationGracePeriodSeconds: 60 },
+    );
+    await eventually("the kill", async () => (await node.events("stubborn")).some((e) => e.startsWith("Killing")) || undefined);
+    const began = Date.now();
+    await node.api.delete({ ...pods, namespace: "default", name: "stubborn" }, { gracePeriodSeconds: 1 });
+    await node.gone("stubborn");
+    expect(Date.now() - began).toBeLessThan(8000);
+  });
+
+  test("removes what nobody wants any more", async () => {
+    const pod = await node.run("orphan", forever);
+    await node.ready("orphan");
+    await node.kubelet.stop();
+    await node.api.delete({ ...pods, namespace: "default", name: "orphan" }, { gracePeriodSeconds: 0 });
+    await node.restart();
+    await eventually("the folder is gone", () => !existsSync(join(node.rootDir, "pods", pod.metadata.uid!)) || undefined);
+  });
+
+  test("runs a pod from a file, and shows it as a mirror that it replaces when someone deletes it", async () => {
+    const manifests = node.manifests;
+    const spec = {
+      restartPolicy: "Always",
+      terminationGracePeriodSeconds: 1,
+      containers: [{ name: "c", image: "kubun.test/busybox:1", command: ["sh", "-c", forever] }],
+    };
+    writeFileSync(join(manifests, "static.yaml"), JSON.stringify({ apiVersion: "v1", kind: "Pod", metadata: { name: "static" }, spec }));
+    const ready = () => eventually("the mirror is ready", () => node.ready("static-n1", 100).catch(() => undefined));
+    const mirror = await ready();
+    expect(mirror.metadata.annotations).toHaveProperty(["kubernetes.io/config.mirror"]);
+    await node.api.delete({ ...pods, namespace: "default", name: "static-n1" }, { gracePeriodSeconds: 0 });
+    const again = await ready();
+    expect(again.metadata.uid).not.toBe(mirror.metadata.uid);
+    expect(container(again).containerID).toBe(container(mirror).containerID);
+    rmSync(join(manifests, "static.yaml"));
+    await node.gone("static-n1");
   });
 
   test("ends a pod at its deadline", async () => {
