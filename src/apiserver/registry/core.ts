@@ -31,6 +31,15 @@ const regarding = (fields: Record<string, string>) => {
 
 const event: Strategy = { createOnUpdate: true, ttl: 3600, fields: (e) => regarding(eventFields(e)) };
 
+/** stringData is for writing alone: it becomes data. */
+function stringData(secret: Fresh): void {
+  for (const [key, value] of Object.entries((secret.stringData ?? {}) as Record<string, string>)) {
+    secret.data ??= {};
+    secret.data[key] = Buffer.from(value).toString("base64");
+  }
+  delete secret.stringData;
+}
+
 function namespaceCreate(ns: Fresh): void {
   ns.status = { phase: "Active" };
   ns.spec ??= {};
@@ -70,7 +79,12 @@ export const coreStrategies: Record<string, Strategy> = {
   "/services": serviceStrategy,
   "/endpoints": { createOnUpdate: true },
   "/configmaps": { createOnUpdate: true },
-  "/secrets": { createOnUpdate: true, fields: (s) => ({ type: text(s.type) }) },
+  "/secrets": {
+    createOnUpdate: true,
+    prepareCreate: stringData,
+    prepareUpdate: stringData,
+    fields: (s) => ({ type: text(s.type) }),
+  },
   "/serviceaccounts": { returnsDeleted: true },
   "/limitranges": { createOnUpdate: true },
   "/resourcequotas": { createOnUpdate: true, returnsDeleted: true },
