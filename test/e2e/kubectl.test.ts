@@ -150,10 +150,9 @@ for (const [title, binary] of versions) {
       });
       try {
         let text = "";
-        for await (const chunk of p.stdout.pipeThrough(new TextDecoderStream())) {
-          text += chunk;
-          if (text.includes("\n")) break;
-        }
+        // The pipe stays open: kubectl ends when it can't print.
+        const out = p.stdout.pipeThrough(new TextDecoderStream()).getReader();
+        while (!text.includes("\n")) text += (await out.read()).value ?? "";
         const port = /127\.0\.0\.1:(\d+)/.exec(text)![1];
         for (let i = 0; i < 3; i++) expect(await (await fetch(`http://127.0.0.1:${port}/`, { keepalive: false })).text()).toBe("one");
       } finally {

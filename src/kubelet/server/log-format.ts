@@ -22,7 +22,8 @@ export function parseLogLine(line: Buffer): LogLine | undefined {
   const c = line.indexOf(space, b + 1);
   const tags = line.toString("latin1", b + 1, c < 0 ? line.length : c);
   return {
-    time: line.toString("latin1", 0, a),
+    // conmon writes UTC as an offset, containerd as Go does.
+    time: line.toString("latin1", 0, a).replace("+00:00", "Z"),
     stream,
     partial: tags.split(":").includes("P"),
     content: c < 0 ? Buffer.alloc(0) : line.subarray(c + 1),
