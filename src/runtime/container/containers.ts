@@ -1,39 +1,28 @@
 // Containers from creation to removal. What they need to go on by themselves
 // is in their processes, in conmon and on disk; what is here can be lost.
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { cgroups, killCgroup } from "../../platform/cgroup.ts";
+import { killCgroup } from "../../platform/cgroup.ts";
 import type { Logger } from "../../platform/log.ts";
 import { alive, bootId, identify, signal } from "../../platform/process.ts";
-import {
-  type ContainerConfig,
-  ContainerEventType,
-  type LinuxContainerResources,
-  NamespaceMode,
-  Signal,
-  SupplementalGroupsPolicy,
-} from "../../rpc/gen/cri/runtime_pb.ts";
+import { type ContainerConfig, ContainerEventType, type LinuxContainerResources, Signal } from "../../rpc/gen/cri/runtime_pb.ts";
 import { Code, RpcError } from "../../rpc/types.ts";
 import { message, notFound } from "../errors.ts";
 import type { EventStream } from "../events.ts";
 import { readJson, writeAtomic } from "../files.ts";
 import { newId } from "../ids.ts";
-import { resolveInside } from "../images/layer.ts";
 import type { ImageStore } from "../images/store.ts";
 import * as layout from "../layout.ts";
-import { devicesAt, hostDevices } from "../oci/devices.ts";
 import type { OciRuntime } from "../oci/runtime.ts";
-import { containerSpec, resources } from "../oci/spec.ts";
-import type { OciSeccomp, OciSpec } from "../oci/types.ts";
-import { type ResolvedUser, resolveUser } from "../oci/user.ts";
-import { hostnamePath, hostsPath, podHostname, resolvConfPath } from "../sandbox/files.ts";
+import { resources } from "../oci/spec.ts";
+import type { OciSpec } from "../oci/types.ts";
 import type { SandboxRecord } from "../sandbox/record.ts";
 import type { Sandboxes } from "../sandbox/sandboxes.ts";
 import { createUnderConmon, pidFile, reopenLog } from "./conmon.ts";
 import { ExitWatcher } from "./exits.ts";
-import { oomScoreFloor } from "./oom.ts";
+import { containerUser, mergeResources, prepareSpec } from "./prepare.ts";
 import { type ContainerRecord, decodeContainer, type Exit, encodeContainer, stateOf } from "./record.ts";
 import { mountRootfs, unmountRootfs } from "./rootfs.ts";
 import { signalName, signalNumber } from "./signals.ts";
@@ -141,9 +130,13 @@ export class Containers {
     try {
       const imageConfig = this.#options.images.config(image);
       const rootfs = mountRootfs(dir, this.#options.images.lowerDirs(image), join(this.#options.runDir, "l", id.slice(0, 12)));
-      const user = this.#user(config, imageConfig.config?.User, rootfs);
+      const user = containerUser(config, imageConfig.config?.User, rootfs);
       const cgroupPath = `${this.#options.sandboxes.cgroupParent(sandbox)}/${id}`;
-      const spec = this.#spec(id, config, sandbox, imageConfig, user, rootfs, cgroupPath);
+      const spec = prepareSpec(
+        { id, config, image: imageConfig, user, rootfs, cgroupPath, sandbox, sandboxDir: this.#options.sandboxes.dir(sandbox) },
+        (target) => this.running(target).init?.pid,
+        this.#options.log,
+      );
       const criStop = config.stopSignal === Signal.RUNTIME_DEFAULT ? "" : signalName(config.stopSignal);
       const logPath = config.logPath === "" ? undefined : join(sandbox.config.logDirectory, config.logPath);
       const record: ContainerRecord = {
@@ -320,77 +313,6 @@ export class Containers {
     this.#save(record);
   }
 
-  #user(config: ContainerConfig, imageUser: string | undefined, rootfs: string): ResolvedUser {
-    const security = config.linux?.securityContext;
-    const file = (path: string) => {
-      const real = resolveInside(rootfs, path);
-      return existsSync(real) && statSync(real).isFile() ? readFileSync(real, "utf8") : "";
-    };
-    return resolveUser(
-      {
-        uid: security?.runAsUser === undefined ? undefined : Number(security.runAsUser.value),
-        gid: security?.runAsGroup === undefined ? undefined : Number(security.runAsGroup.value),
-        username: security?.runAsUsername,
-        imageUser,
-        supplementalGroups: (security?.supplementalGroups ?? []).map(Number),
-        mergeGroups: security?.supplementalGroupsPolicy !== SupplementalGroupsPolicy.Strict,
-      },
-      file("/etc/passwd"),
-      file("/etc/group"),
-    );
-  }
-
-  #spec(
-    id: string,
-    config: ContainerConfig,
-    sandbox: SandboxRecord,
-    image: Parameters<typeof containerSpec>[0]["image"],
-    user: ResolvedUser,
-    rootfs: string,
-    cgroupPath: string,
-  ): OciSpec {
-    const security = config.linux?.securityContext;
-    const sandboxDir = this.#options.sandboxes.dir(sandbox);
-    for (const mount of config.mounts) {
-      // As other runtimes do for a hostPath that nobody checked.
-      if (!existsSync(mount.hostPath)) mkdirSync(mount.hostPath, { recursive: true, mode: 0o755 });
-      mount.hostPath = realpathSync(mount.hostPath);
-    }
-    const target = security?.namespaceOptions?.pid === NamespaceMode.TARGET ? security.namespaceOptions.targetId : undefined;
-    const profile = security?.seccomp?.localhostRef ?? "";
-    return containerSpec({
-      id,
-      config,
-      image,
-      user,
-      rootfs,
-      cgroupPath,
-      cgroupVersion: cgroups().version,
-      sandbox: {
-        hostname: podHostname(sandbox.config),
-        namespaces: sandbox.namespaces,
-        pidHolder: sandbox.holder?.pid,
-        shm: sandbox.shm,
-        resolvConf: resolvConfPath(sandboxDir),
-        hostsFile: hostsPath(sandboxDir),
-        hostnameFile: hostnamePath(sandboxDir),
-        privileged: sandbox.config.linux?.securityContext?.privileged ?? false,
-      },
-      pidTarget: target === undefined ? undefined : this.running(target).init?.pid,
-      oomScoreFloor: oomScoreFloor(this.#options.log),
-      devices: security?.privileged ? hostDevices() : config.devices.flatMap((d) => devicesAt(d.hostPath, d.containerPath)),
-      seccompProfile: profile === "" ? undefined : (JSON.parse(readFileSync(profile, "utf8")) as OciSeccomp),
-      annotations: {
-        "io.kubernetes.cri.container-type": "container",
-        "io.kubernetes.cri.container-name": config.metadata?.name ?? "",
-        "io.kubernetes.cri.sandbox-id": sandbox.id,
-        "io.kubernetes.cri.sandbox-name": sandbox.config.metadata?.name ?? "",
-        "io.kubernetes.cri.sandbox-namespace": sandbox.config.metadata?.namespace ?? "",
-        "io.kubernetes.cri.sandbox-uid": sandbox.config.metadata?.uid ?? "",
-      },
-    });
-  }
-
   /** Learns what an earlier runtime did and didn't live to write down. */
   #recover(record: ContainerRecord): void {
     if (record.exit !== undefined || record.bootId !== bootId()) return;
@@ -484,15 +406,4 @@ export class Containers {
     this.#exits.forget(id);
     await rm(dir, { recursive: true, force: true });
   }
-}
-
-/** Lays the values that are set over those before. */
-function mergeResources(before: LinuxContainerResources | undefined, next: LinuxContainerResources): LinuxContainerResources {
-  if (before === undefined) return next;
-  const merged = { ...before } as Record<string, unknown>;
-  for (const [key, value] of Object.entries(next)) {
-    const unset = value === 0n || value === "" || (Array.isArray(value) && value.length === 0);
-    if (!unset && key !== "$typeName" && key !== "$unknown") merged[key] = value;
-  }
-  return merged as unknown as LinuxContainerResources;
 }

@@ -158,6 +158,7 @@ describe.skipIf(!root)("a registry", () => {
         .puller.pull(name)
         .catch((e: unknown) => e),
     );
+    expect(error.message).toEndWith("connect: connection refused");
     expect(error.message).toStartWith(
       `failed to pull and unpack image "${name}": failed to resolve reference "${name}": failed to do request: Get "http://127.0.0.1`,
     );

@@ -45,6 +45,17 @@ function endpoint(domain: string): string {
   return `${LOCAL.test(domain) ? "http" : "https"}://${domain}`;
 }
 
+/** Why a connection failed, as Go's net package says it. */
+function dialFailure(error: unknown, { hostname, host }: URL): string {
+  const code = (error as { code?: string }).code ?? "";
+  const failures: Record<string, string> = {
+    ENOTFOUND: `dial tcp: lookup ${hostname}: no such host`,
+    EAI_AGAIN: `dial tcp: lookup ${hostname}: Temporary failure in name resolution`,
+    ECONNREFUSED: `dial tcp ${host}: connect: connection refused`,
+  };
+  return failures[code] ?? message(error);
+}
+
 class Session {
   readonly #base: string;
   readonly #reference: Reference;
@@ -84,7 +95,7 @@ class Session {
       // Blobs are often elsewhere; fetch drops the credentials when it follows to another host.
       return await fetch(url, { headers });
     } catch (error) {
-      throw new Error(`failed to do request: Get ${JSON.stringify(url)}: ${message(error)}`, { cause: error });
+      throw new Error(`failed to do request: Get ${JSON.stringify(url)}: ${dialFailure(error, new URL(url))}`, { cause: error });
     }
   }
 
