@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "bun:test";
+import { afterAll, afterEach, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import net from "node:net";
 import { hostname, tmpdir } from "node:os";
@@ -12,7 +12,7 @@ const dir = mkdtempSync(join(tmpdir(), "kubun-netns-"));
 afterEach(() => {
   if (root) detachAllUnder(dir);
 });
-process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 test.skipIf(!root)("a pinned namespace is visited, and the thread comes back to its own", () => {
   const pins = { net: join(dir, "net"), uts: join(dir, "uts"), ipc: join(dir, "ipc") };
