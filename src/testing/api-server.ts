@@ -37,6 +37,7 @@ export async function startApiServer(options: Partial<ApiServerOptions> & { stor
     serviceAccount: { issuer: "https://kubernetes.default.svc", signingKeyPem: keys.privateKey, publicKeysPem: [keys.publicKey] },
     serviceCidr: "10.96.0.0/16",
     advertiseAddress: "192.0.2.1",
+    kubeletClient: { ca: pki.ca.cert, cert: admin.cert, key: admin.key },
     ...options,
   });
   await api.start();

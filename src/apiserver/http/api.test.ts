@@ -57,6 +57,20 @@ test("protobuf bodies and answers carry the same object", async () => {
   expect([list.kind, ...list.items.map((i) => i.metadata.name)]).toEqual(["ConfigMapList", "m0", "m1", "m2"]);
 });
 
+test("CBOR bodies, answers and watches carry the same object", async () => {
+  const { decodeCbor, decodeCborSequence, encodeCbor } = await import("../../api/codec/cbor.ts");
+  const { cert, key } = s.admin;
+  const tls = { ca: s.ca, cert, key };
+  const path = `${s.server}/api/v1/namespaces/default/configmaps`;
+  const cbor = "application/cbor";
+  const body = encodeCbor({ kind: "ConfigMap", apiVersion: "v1", metadata: { name: "binary" }, data: { a: "b" } });
+  const made = await fetch(path, { method: "POST", headers: { "content-type": cbor, accept: cbor }, body, tls });
+  expect(decodeCbor(new Uint8Array(await made.arrayBuffer()))).toMatchObject({ metadata: { name: "binary" }, data: { a: "b" } });
+  const watched = await fetch(`${path}?watch=1&timeoutSeconds=1&fieldSelector=metadata.name%3Dbinary`, { headers: { accept: cbor }, tls });
+  expect(decodeCborSequence(new Uint8Array(await watched.arrayBuffer()))).toMatchObject([{ type: "ADDED", object: { data: { a: "b" } } }]);
+  await call("DELETE", "/api/v1/namespaces/default/configmaps/binary");
+});
+
 test("large answers are compressed for those who take that", async () => {
   const body = { metadata: { name: "large" }, data: { k: "x".repeat(300_000) } };
   await call("POST", "/api/v1/namespaces/default/configmaps", body);

@@ -26,7 +26,6 @@ async function bytesOf(request: Incoming): Promise<Uint8Array> {
 
 async function parse(bytes: Uint8Array, format: Format): Promise<Body> {
   if (format === "json") {
-    // A manifest may come as YAML under JSON's name; only what begins like JSON is read as such.
     try {
       return parseJsonStrict(utf8.decode(bytes));
     } catch (error) {
@@ -47,13 +46,18 @@ async function parse(bytes: Uint8Array, format: Format): Promise<Body> {
   }
   if (format === "protobuf") {
     const { builtinMessage, decodeProtobuf } = await import("../../api/codec/protobuf.ts");
-    try {
-      return { value: decodeProtobuf(bytes, builtinMessage) };
-    } catch (error) {
-      throw badRequest(`unable to decode the body of the request: ${(error as Error).message}`);
-    }
+    return { value: decoded(() => decodeProtobuf(bytes, builtinMessage)) };
   }
-  throw unsupportedMediaType(Object.values(mediaTypes));
+  const { decodeCbor } = await import("../../api/codec/cbor.ts");
+  return { value: decoded(() => decodeCbor(bytes)) };
+}
+
+function decoded<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw badRequest(`unable to decode the body of the request: ${(error as Error).message}`);
+  }
 }
 
 /** The body of a create or update; undefined where there is none. Throws 415 on a type that is not known. */

@@ -53,6 +53,7 @@ export async function encoderOf(format: Format, pretty = false): Promise<Encoder
   if (format === "json" && !pretty) return jsonEncoder;
   if (format === "json") return { ...jsonEncoder, object: (o) => utf8(`${JSON.stringify(o, null, 2)}\n`), list: undefined };
   if (format === "protobuf") return (await import("./encode-protobuf.ts")).protobufEncoder;
+  if (format === "cbor") return (await import("./encode-cbor.ts")).cborEncoder;
   const { encodeYaml } = await import("../../api/codec/yaml.ts");
   return {
     object: (o) => utf8(encodeYaml(o)),

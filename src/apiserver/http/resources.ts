@@ -15,7 +15,7 @@ import type { ResourcePath } from "./path.ts";
 import { deleteOptions, dryRun, fieldValidation, listOptions, wantsWatch, watchOptions } from "./query.ts";
 import { Reply } from "./reply.ts";
 
-const formats: readonly Format[] = ["json", "yaml", "protobuf"];
+const formats: readonly Format[] = ["json", "yaml", "protobuf", "cbor"];
 /** A watch that names no end gets one between this and twice this, so that clients spread over servers. */
 const minWatchSeconds = 1800;
 
