@@ -1,6 +1,6 @@
 // The cgroup of a pod: made before its sandbox, so that all its containers
 // together stay within what it asked for, and removed after it.
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import type * as coreV1 from "../../api/gen/core/v1.ts";
 import { cgroupDir, cgroups, createCgroup, removeCgroup } from "../../platform/cgroup.ts";
 import type { Logger } from "../../platform/log.ts";
@@ -28,6 +28,19 @@ function settings(pod: coreV1.Pod, version: 1 | 2): [controller: string, file: s
   ];
 }
 
+/** Lets the groups below have the controllers; in v2 each level has to be told. */
+function delegate(path: string): void {
+  const parts = path.split("/").filter((p) => p !== "");
+  for (let i = 0; i < parts.length; i++) {
+    const dir = cgroupDir("", parts.slice(0, i).join("/"));
+    if (!dir) return;
+    const there = readFileSync(`${dir}/cgroup.controllers`, "utf8").trim().split(" ");
+    const enabled = readFileSync(`${dir}/cgroup.subtree_control`, "utf8").trim().split(" ");
+    const wanted = ["cpu", "memory", "pids"].filter((c) => there.includes(c) && !enabled.includes(c));
+    if (wanted.length > 0) writeFileSync(`${dir}/cgroup.subtree_control`, wanted.map((c) => `+${c}`).join(" "));
+  }
+}
+
 export class PodCgroups {
   readonly #root: string;
   readonly #log: Logger;
@@ -43,6 +56,7 @@ export class PodCgroups {
     const path = podCgroup(this.#root, pod);
     try {
       createCgroup(path);
+      if (cgroups().version === 2) delegate(path);
       for (const [controller, file, value] of settings(pod, cgroups().version)) {
         const dir = cgroupDir(controller, path);
         if (dir) writeFileSync(`${dir}/${file}`, value);

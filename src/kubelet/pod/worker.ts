@@ -5,10 +5,11 @@ import { deepEqual } from "../../api/equal.ts";
 import type * as coreV1 from "../../api/gen/core/v1.ts";
 import { isConflict, isNotFound } from "../../api/status.ts";
 import { pods } from "../../client/resources.ts";
-import { isRpcNotFound, rpcMessage } from "../cri/client.ts";
-import { type ImageFound, WaitError } from "../images/manager.ts";
+import { rpcMessage } from "../cri/client.ts";
+import { WaitError } from "../images/manager.ts";
 import { computePodActions, isSidecar, type Kill, type PodActions } from "./actions.ts";
-import type { WaitReason } from "./container-status.ts";
+import { Attempts } from "./attempts.ts";
+import { collect } from "./collect.ts";
 import { type PodContext, podTitle, recorder } from "./context.ts";
 import { gracePeriod, killContainer, killPod, removePod, stopContainer } from "./killer.ts";
 import { isStaticPod } from "./labels.ts";
@@ -21,8 +22,6 @@ import { PodVolumes } from "./volumes.ts";
 /** After a failure that nothing else would wake the worker from, in milliseconds. */
 const firstRetry = 500;
 const maxRetry = 10_000;
-/** After ErrImagePull the status soon says ImagePullBackOff. */
-const showBackoffAfter = 1000;
 
 type Stage = "running" | "terminating" | "terminated" | "finished";
 
@@ -38,11 +37,8 @@ const isTerminal = (phase: string | undefined) => phase === "Succeeded" || phase
 export class PodWorker {
   readonly uid: string;
   readonly #ctx: PodContext;
-  readonly #reasons = new Map<string, WaitReason>();
-  /** When a container that could not be started is tried again, in milliseconds since the epoch. */
-  readonly #holds = new Map<string, number>();
+  readonly #attempts = new Attempts();
   readonly #volumes: PodVolumes;
-  readonly #images = new Map<string, { image: string; found: Promise<ImageFound> }>();
   readonly #done: (uid: string) => void;
   #pod: coreV1.Pod;
   #status: coreV1.PodStatus | undefined;
@@ -84,7 +80,7 @@ export class PodWorker {
     this.#pod = pod;
     if (pod.metadata.labels !== before.metadata.labels || pod.metadata.annotations !== before.metadata.annotations)
       this.#volumes.invalidate();
-    if (!deepEqual(pod.spec, before.spec)) this.#holds.clear();
+    if (!deepEqual(pod.spec, before.spec)) this.#attempts.forgive();
     if (pod.metadata.deletionTimestamp) this.#abort.abort();
     if (pod.metadata.deletionTimestamp && this.#killing !== undefined && gracePeriod(pod) < this.#killing) this.#hasten(gracePeriod(pod));
     this.wake();
@@ -107,7 +103,7 @@ export class PodWorker {
   /** An object that the pod refers to changed. */
   objectChanged(): void {
     this.#volumes.invalidate();
-    for (const [name, { reason }] of this.#reasons) if (reason === "CreateContainerConfigError") this.#holds.delete(name);
+    this.#attempts.forgiveConfig();
     this.#retry = firstRetry;
     this.wake();
   }
@@ -137,7 +133,7 @@ export class PodWorker {
     const over = terminal || this.#stage === "terminated" || this.#stage === "finished";
     const status = podStatus(pod, rt, {
       runtimeName: this.#ctx.runtimeName,
-      reasons: this.#reasons,
+      reasons: this.#attempts.reasons,
       started: (id) => probes.started(id),
       ready: (id) => probes.ready(id),
       verdicts: probes,
@@ -255,7 +251,7 @@ export class PodWorker {
     if (wanted.length === 0 && !actions.createSandbox) {
       await this.#volumes.refresh(pod);
       this.#wakeForTokens();
-      this.#collect(rt);
+      collect(ctx, rt);
       if (acted) this.#dirty = true;
       return;
     }
@@ -266,7 +262,7 @@ export class PodWorker {
     // What ran to its end in the meantime shows in the next look.
     if (acted) this.#dirty = true;
     this.publish();
-    this.#collect(ctx.pleg.get(this.uid));
+    collect(ctx, ctx.pleg.get(this.uid));
   }
 
   /** Notes what grace is given meanwhile, so that a deletion can shorten it. */
@@ -297,7 +293,7 @@ export class PodWorker {
       this.publish();
       return false;
     }
-    const images = new Map(due.map((c) => [c.name, this.#image(c, () => ensureImage(ctx, pod, c, config, signal))]));
+    const images = new Map(due.map((c) => [c.name, this.#attempts.image(c, () => ensureImage(ctx, pod, c, config, signal))]));
     const volumes = this.#volumes.setUp(pod, signal);
     volumes.catch(() => {});
     const sandbox = await this.#sandbox(pod, actions, config, rt);
@@ -311,12 +307,9 @@ export class PodWorker {
       try {
         const image = await unlessAborted(images.get(container.name)!, signal);
         await startContainer(ctx, { pod, container, sandbox, image, rt, signal });
-        this.#images.delete(container.name);
-        this.#reasons.delete(container.name);
-        this.#holds.delete(container.name);
+        this.#attempts.started(container);
         started = true;
       } catch (error) {
-        this.#images.delete(container.name);
         if (signal.aborted) return true;
         this.#failed(container, error);
         if (error instanceof WaitError && (error.reason === "RunContainerError" || error.reason === "PostStartHookError")) started = true;
@@ -325,17 +318,6 @@ export class PodWorker {
       }
     }
     return started;
-  }
-
-  /** Asks for a container's image once, however often its pod has to wait for something else. */
-  #image(container: coreV1.Container, ensure: () => Promise<ImageFound>): Promise<ImageFound> {
-    const image = container.image ?? "";
-    const known = this.#images.get(container.name);
-    if (known?.image === image) return known.found;
-    const found = ensure();
-    this.#images.set(container.name, { image, found });
-    found.catch(() => this.#images.delete(container.name));
-    return found;
   }
 
   /** The pod's sandbox, made if need be, with its addresses and hosts file. */
@@ -361,21 +343,15 @@ export class PodWorker {
   }
 
   #failed(container: coreV1.Container, error: unknown): void {
-    const wait = error instanceof WaitError ? error : undefined;
-    const reason = wait?.reason ?? "CreateContainerError";
-    this.#reasons.set(container.name, { reason, message: wait?.message ?? rpcMessage(error) });
-    if (reason === "ErrImagePull") recorder(this.#ctx, this.#pod, container)("Warning", "Failed", "Error: ErrImagePull");
-    if (reason === "ImagePullBackOff") recorder(this.#ctx, this.#pod, container)("Warning", "Failed", "Error: ImagePullBackOff");
-    let after = wait?.retryAfter ?? this.#retry;
-    if (reason === "ErrImagePull") after = Math.min(showBackoffAfter, after);
-    else if (wait?.retryAfter === undefined) this.#retry = Math.min(maxRetry, this.#retry * 2);
-    this.#holds.set(container.name, Date.now() + after);
+    const { reason, after } = this.#attempts.failed(container, error);
+    if (reason === "ErrImagePull" || reason === "ImagePullBackOff")
+      recorder(this.#ctx, this.#pod, container)("Warning", "Failed", `Error: ${reason}`);
     this.#wakeIn(after);
   }
 
   /** Whether it is too soon to try a container again. */
   #held(container: coreV1.Container, now: number): boolean {
-    const left = (this.#holds.get(container.name) ?? 0) - now;
+    const left = this.#attempts.left(container, now);
     if (left > 0) this.#wakeIn(left);
     return left > 0;
   }
@@ -386,25 +362,6 @@ export class PodWorker {
     const left = at - Date.now();
     if (left <= 0) this.#volumes.invalidate();
     this.#wakeIn(Math.max(1000, left));
-  }
-
-  /** Deletes dead containers but the last of each name, and sandboxes that hold none. */
-  #collect(rt: RuntimePod): void {
-    const { runtime } = this.#ctx.cri;
-    const kept = new Map<string, number>();
-    const needed = new Set<string>();
-    const ignore = (error: unknown) => {
-      if (!isRpcNotFound(error))
-        this.#ctx.log.warn("Could not remove a dead container", { pod: podTitle(this.#pod), err: rpcMessage(error) });
-    };
-    for (const c of rt.containers) {
-      const count = kept.get(c.name) ?? 0;
-      kept.set(c.name, count + 1);
-      if (count < 2 || c.state !== "exited") needed.add(c.sandboxId);
-      else void runtime.removeContainer({ containerId: c.id }).catch(ignore);
-    }
-    for (const s of rt.sandboxes.slice(1))
-      if (!s.ready && !needed.has(s.id)) void runtime.removePodSandbox({ podSandboxId: s.id }).catch(ignore);
   }
 
   /** A shorter grace period came while the containers end. */
@@ -424,7 +381,7 @@ export class PodWorker {
     await this.#kill(gracePeriod(this.#pod), (grace) => killPod(ctx, this.#pod, rt, grace));
     rt = await ctx.pleg.refresh(this.uid);
     if (rt.containers.some(isLive)) throw new Error("containers are still running after they were stopped");
-    this.#reasons.clear();
+    this.#attempts.reasons.clear();
     this.#stage = "terminated";
     this.publish();
     ctx.probes.remove(this.uid);
