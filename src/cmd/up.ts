@@ -191,7 +191,11 @@ export default command({
     mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
     const log = openSync(logFile, "a", 0o600);
     setLogWriter((line) => {
-      writeSync(log, line);
+      try {
+        writeSync(log, line);
+      } catch {
+        // As on stderr: a full disk loses log lines, and nothing else.
+      }
       if (values.v > 0) process.stderr.write(line);
     });
     return foreground(options, given as ReadonlySet<string>, new Checklist());

@@ -10,6 +10,8 @@ export interface Logger {
 }
 
 let verbosity = 0;
+// A log that can't be written, on a full disk or a closed pipe, must not end what it tells of.
+process.stderr.on("error", () => {});
 let write: (line: string) => void = (line) => void process.stderr.write(line);
 
 /** Sets what -v asks for. */

@@ -211,7 +211,7 @@ describe("manifests and requests", () => {
     const r = await run(["kubectl", `--server=${server}`, "--insecure-skip-tls-verify", "--token=wrong", "get", "pods"], {
       env: { HOME: cluster.dir, KUBECONFIG: "/dev/null" },
     });
-    expect(r.stderr).toContain("You must be logged in to the server (Unauthorized)");
+    expect(r.stderr).toContain("You must be logged in to the server");
     const anonymous = await run(["curl", "-sk", `${server}/api/v1/pods`]);
     expect(JSON.parse(anonymous.stdout)).toMatchObject({
       code: 403,
@@ -223,7 +223,7 @@ describe("manifests and requests", () => {
   test("a path, a method and a body that make no sense", async () => {
     const raw = (...args: string[]) => cluster.tryKubectl(args);
     expect((await raw("get", "--raw", "/apis/nope/v1")).stderr).toContain("could not find the requested resource");
-    expect((await raw("get", "--raw", "/api/v1/namespaces/default/pods?limit=x")).stderr).toContain("limit");
+    expect((await raw("get", "--raw", "/api/v1/namespaces/default/pods?limit=x")).stderr).toContain('parsing "x": invalid syntax');
     expect((await raw("get", "pods", "-l", "a in b")).stderr).toContain("unable to parse requirement");
     expect((await raw("create", "--raw", "/api/v1/namespaces/default/configmaps", "-f", "/dev/null")).code).toBe(1);
   });

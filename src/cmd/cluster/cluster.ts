@@ -208,8 +208,6 @@ export async function startCluster(options: UpOptions, given: ReadonlySet<string
       async stop() {
         control.stop();
         await stop();
-        const { pid: _, startTime: __, ...rest } = dir.read()!;
-        dir.write(rest as ClusterFile);
       },
     };
   } catch (e) {

@@ -128,7 +128,7 @@ export class DataDir {
 /** A short folder for sockets, whose paths the kernel limits to 107 bytes. */
 function runDirOf(id: string): string {
   if (process.getuid?.() === 0) return `/run/kubun/${id}`;
-  return join(process.env.XDG_RUNTIME_DIR ?? tmpdir(), `kubun-${id}`);
+  return join(process.env.XDG_RUNTIME_DIR || tmpdir(), `kubun-${id}`);
 }
 
 /** Whether the process that wrote this state is still there. */

@@ -3,6 +3,7 @@
 // or had only half started; a second call finds nothing to do.
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { UsageError } from "../flags.ts";
 import { removeBridge, removeUnreachableRoute, restoreSysctls } from "./host.ts";
 import { proxyTable } from "./node.ts";
 import { removeHosts } from "./node-hosts.ts";
@@ -67,6 +68,11 @@ export async function takeDown(dir: DataDir): Promise<boolean> {
   rmSync(cluster.runDir, { recursive: true, force: true });
   if (process.getuid?.() === 0) restoreSysctls();
   const { pid: _, startTime: __, ...rest } = cluster;
-  dir.write(rest as ClusterFile);
+  try {
+    dir.write(rest as ClusterFile);
+  } catch (e) {
+    // On a full disk the ended process stays on record, which nobody takes for a running one.
+    if (!(e instanceof UsageError)) throw e;
+  }
   return true;
 }
