@@ -100,6 +100,12 @@ export class Api {
 
   async get(context: RequestContext, target: Named, resourceVersion?: string): Promise<Entry> {
     this.authorize(context, "get", target);
+    const virtual = this.virtual(target);
+    if (virtual?.list) {
+      const found = (await virtual.list({})).entries.find((e) => e.key === target.name);
+      if (!found) throw notFound({ group: target.group, resource: target.resource }, target.name);
+      return found;
+    }
     const resource = this.resource(target);
     if (!target.subresource) return get(this.registry.storage, resource, target.namespace, target.name, resourceVersion);
     const sub = this.subresource(resource, target.subresource);

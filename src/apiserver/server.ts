@@ -13,6 +13,7 @@ import { Authenticator, type StaticToken } from "./auth/authenticator.ts";
 import { RbacAuthorizer } from "./auth/rbac.ts";
 import { ServiceAccountTokens } from "./auth/service-account-tokens.ts";
 import { bootstrap } from "./bootstrap.ts";
+import { components } from "./components.ts";
 import { DirectTransport } from "./direct.ts";
 import type { App } from "./http/app.ts";
 import { Documents } from "./http/documents.ts";
@@ -26,6 +27,7 @@ import { type Network, parseNetwork } from "./services/ip.ts";
 import { ensureKubernetesService } from "./services/kubernetes.ts";
 import { ServiceAllocation } from "./services/services.ts";
 import { admissionSource, rbacSource, tokenLookup } from "./sources.ts";
+import { Compactor } from "./storage/compactor.ts";
 import { Storage } from "./storage/storage.ts";
 import { token } from "./subresources/token.ts";
 
@@ -73,6 +75,7 @@ export class ApiServer implements Component {
   readonly #documents: Documents;
   readonly #services: ServiceAllocation;
   readonly #networks: readonly Network[];
+  readonly #compactor: Compactor;
   #app: Promise<App> | undefined;
   #listeners: Listener[] = [];
   #problem: string | undefined = "not started";
@@ -85,6 +88,7 @@ export class ApiServer implements Component {
     const authorizer = new RbacAuthorizer(rbacSource(resources));
     const hooks = new Map<string, Hook>();
     this.#storage = storage;
+    this.#compactor = new Compactor(options.store);
     this.#registry = {
       storage,
       resources,
@@ -109,7 +113,7 @@ export class ApiServer implements Component {
     this.#api = new Api({
       registry: this.#registry,
       authorizer: options.alwaysAllow ? { authorize: () => ({ allowed: true, reason: "" }) } : authorizer,
-      virtual: reviews({ authorizer, authenticator: this.#authenticator }),
+      virtual: new Map([...reviews({ authorizer, authenticator: this.#authenticator }), ...components(this.#registry, options.store)]),
       subresources: new Map([["/serviceaccounts/token", token(serviceAccounts)]]),
     });
     this.#documents = new Documents({
@@ -132,6 +136,7 @@ export class ApiServer implements Component {
     await this.#services.repair();
     const port = Number(new URL(this.#address ?? "https://127.0.0.1:6443").port || 443);
     await ensureKubernetesService(this.#registry, this.#networks, port, this.#options.advertiseAddress);
+    this.#compactor.start();
     this.#problem = undefined;
   }
 
@@ -204,6 +209,7 @@ export class ApiServer implements Component {
 
   async stop(): Promise<void> {
     this.#problem = "stopped";
+    this.#compactor.stop();
     this.#storage.stop();
     await Promise.all(this.#listeners.splice(0).map((l) => l.close(200)));
   }

@@ -77,10 +77,17 @@ function answer(code: number, form: Form, payload: Uint8Array | Uint8Array[], wa
   );
 }
 
+/** What upstream warns of when such a resource is used. */
+const deprecated: Record<string, string> = {
+  "/v1/endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+  "/v1/componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
+};
+
 /** Answers a request for a resource. */
 export async function handleResource(api: Api, request: ResourceRequest): Promise<Reply> {
   const { incoming, target, query } = request;
-  const warnings: string[] = [];
+  const old = deprecated[`${target.group}/${target.version}/${target.resource}`];
+  const warnings: string[] = old ? [old] : [];
   const named = target.name !== undefined;
   const context = contextOf(request, warnings);
   switch (incoming.method) {
@@ -90,10 +97,10 @@ export async function handleResource(api: Api, request: ResourceRequest): Promis
       const form = await formOf(incoming, query);
       if (!named) {
         const list = await api.list(context, target, listOptions(query));
-        return answer(200, form, encodeList(api.listKind(target), list, form));
+        return answer(200, form, encodeList(api.listKind(target), list, form), warnings);
       }
       const entry = await api.get(context, target as Named, query.get("resourceVersion") ?? undefined);
-      return answer(200, form, encodeEntry(api.bodyKind(target), entry, form));
+      return answer(200, form, encodeEntry(api.bodyKind(target), entry, form), warnings);
     }
     case "POST": {
       const form = await formOf(incoming, query);

@@ -7,13 +7,18 @@ import type { Storage } from "../storage/storage.ts";
 import type { Resource, Resources } from "./resources.ts";
 import type { Fresh, Stored } from "./strategy.ts";
 
-/** Undoes what a hook took, when the write that it took it for does not happen. */
-export type Release = () => void;
+/** What a hook took for a write. */
+export interface Claim {
+  /** The write did not happen. */
+  release(): void;
+  /** It did: what the object no longer needs can go. */
+  commit(): void;
+}
 
 /** What has to be found outside the object before it can be written, such as a Service's address. */
 export interface Hook {
-  create?(object: Fresh, context: RequestContext): Promise<Release> | Release;
-  update?(next: Fresh, old: Stored, context: RequestContext): Promise<Release> | Release;
+  create?(object: Fresh, context: RequestContext): Promise<Claim> | Claim;
+  update?(next: Fresh, old: Stored, context: RequestContext): Promise<Claim> | Claim;
   /** The object is gone from the store. */
   deleted?(object: Stored): void;
 }

@@ -12,7 +12,7 @@ import { Entry } from "../storage/entry.ts";
 import { objectKey } from "../storage/keys.ts";
 import { trackUpdate } from "./managed.ts";
 import { named, view } from "./read.ts";
-import { generateName, hookOf, type Registry, type Release, timestamp } from "./registry.ts";
+import { type Claim, generateName, hookOf, type Registry, timestamp } from "./registry.ts";
 import type { Resource } from "./resources.ts";
 import type { Fresh, Stored } from "./strategy.ts";
 
@@ -91,18 +91,19 @@ async function createNamed(registry: Registry, resource: Resource, context: Requ
   refuse(resource, object, validate(info, object));
 
   const key = objectKey(namespace, object.metadata.name!);
-  const release = await hookOf(registry, resource)?.create?.(object, context);
+  const claim = await hookOf(registry, resource)?.create?.(object, context);
   try {
     if (context.dryRun) {
       if (await storage.get(bucket, key)) throw alreadyExists(named(resource), object.metadata.name!);
-      release?.();
+      claim?.release();
       return view(resource, new Entry(key, 0, object));
     }
     const entry = await storage.create(bucket, key, object, strategy.ttl);
     if (!entry) throw alreadyExists(named(resource), object.metadata.name!);
+    claim?.commit();
     return view(resource, entry);
   } catch (error) {
-    release?.();
+    claim?.release();
     throw error;
   }
 }
@@ -152,14 +153,14 @@ export async function update(
   const { storage } = registry;
   const { strategy, bucket } = resource;
   const key = objectKey(namespace, name);
-  let release: Release | undefined;
+  let claim: Claim | undefined;
   let created = false;
   let dry: Entry | undefined;
   let absent: Fresh | undefined;
   const result = await storage
     .update(bucket, key, async (current) => {
-      release?.();
-      release = undefined;
+      claim?.release();
+      claim = undefined;
       absent = undefined;
       if (!current) {
         if (!options.create || options.subresource) throw notFound(named(resource), name);
@@ -179,12 +180,12 @@ export async function update(
         dry = new Entry(key, current.revision, next);
         return { keep: true };
       }
-      if (!options.subresource) release = await hookOf(registry, resource)?.update?.(next, old, context);
+      if (!options.subresource) claim = await hookOf(registry, resource)?.update?.(next, old, context);
       delete next.metadata.resourceVersion;
       return { put: next, ...(strategy.ttl ? { ttl: strategy.ttl } : {}) };
     })
     .catch((error: unknown) => {
-      release?.();
+      claim?.release();
       throw error;
     });
   if (absent) {
@@ -204,6 +205,7 @@ export async function update(
       throw error;
     }
   }
+  if (result.changed) claim?.commit();
   if (result.deleted && result.entry) hookOf(registry, resource)?.deleted?.(result.entry.object as Stored);
   return { entry: view(resource, (context.dryRun && dry) || result.entry!), created };
 }

@@ -4,7 +4,7 @@ import type * as core from "../../api/gen/core/v1.ts";
 import type { KubeObject } from "../../api/object.ts";
 import { type FieldError, internalError, invalid } from "../../api/status.ts";
 import { logger } from "../../platform/log.ts";
-import { type Hook, type Release, timestamp } from "../registry/registry.ts";
+import { type Claim, type Hook, timestamp } from "../registry/registry.ts";
 import type { Resources } from "../registry/resources.ts";
 import type { Fresh, Stored } from "../registry/strategy.ts";
 import type { Bucket } from "../storage/bucket.ts";
@@ -87,43 +87,38 @@ export class ServiceAllocation implements Hook {
     } as KubeObject;
   }
 
-  async create(service: Fresh): Promise<Release> {
+  create(service: Fresh): Promise<Claim> {
+    return this.#claim(service, undefined);
+  }
+
+  update(next: Fresh, old: Stored): Promise<Claim> {
+    return this.#claim(next, old.spec as Spec);
+  }
+
+  async #claim(service: Fresh, before: Spec | undefined): Promise<Claim> {
     const spec = service.spec as Spec;
     const undo: (() => void)[] = [];
     const release = () => {
       for (const f of undo.splice(0)) f();
     };
     try {
-      await this.#assignAddresses(service, spec, undefined, undo);
-      this.#assignPorts(service, spec, undefined, undo);
+      await this.#assignAddresses(service, spec, before, undo);
+      this.#assignPorts(service, spec, before, undo);
     } catch (error) {
       release();
       throw error;
     }
-    return release;
-  }
-
-  async update(next: Fresh, old: Stored): Promise<Release> {
-    const spec = next.spec as Spec;
-    const before = old.spec as Spec;
-    const undo: (() => void)[] = [];
-    const release = () => {
-      for (const f of undo.splice(0)) f();
-    };
-    try {
-      await this.#assignAddresses(next, spec, before, undo);
-      this.#assignPorts(next, spec, before, undo);
-    } catch (error) {
-      release();
-      throw error;
-    }
-    return release;
+    const kept = new Set(addresses(spec));
+    return { release, commit: () => this.#giveBack(addresses(before).filter((ip) => !kept.has(ip))) };
   }
 
   /** A service that no longer uses an address gives it back once that is stored. */
   deleted(service: Stored): void {
-    for (const ip of addresses(service.spec))
-      this.#free(ip).catch((error: unknown) => log.error("An address was not given back", error, { ip }));
+    this.#giveBack(addresses(service.spec));
+  }
+
+  #giveBack(ips: readonly string[]): void {
+    for (const ip of ips) this.#free(ip).catch((error: unknown) => log.error("An address was not given back", error, { ip }));
   }
 
   async #free(ip: string): Promise<void> {
@@ -134,7 +129,6 @@ export class ServiceAllocation implements Hook {
     const { networks } = this.#options;
     if (spec.type === "ExternalName") {
       for (const field of ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] as const) delete spec[field];
-      for (const ip of addresses(before)) void this.#free(ip);
       return;
     }
     const families = this.#families(service, spec);
@@ -156,12 +150,11 @@ export class ServiceAllocation implements Hook {
       }
       const network = networks.find((n) => n.family === family)!;
       const ip = await this.#take(service, network, wanted);
-      undo.push(() => void this.#free(ip));
+      undo.push(() => this.#giveBack([ip]));
       given.push(ip);
     }
     spec.clusterIPs = given;
     spec.clusterIP = given[0];
-    for (const ip of held) if (!given.includes(ip)) void this.#free(ip);
   }
 
   #families(service: Fresh, spec: Spec): Family[] {
