@@ -1,12 +1,12 @@
 // Reads and writes of the store, and the watch cache over all of it: one range
 // and one watch on the whole prefix feed every collection's bucket.
 import type { KubeObject } from "../../api/object.ts";
-import { conflict, gone, internalError, type StatusError, serviceUnavailable, timeout } from "../../api/status.ts";
-import { type Compare, type KeyValue, type Op, type StoreClient, StoreError, type Watch, type WatchEvent } from "../../client/etcd.ts";
+import type { Compare, KeyValue, Op, StoreClient, Watch, WatchEvent } from "../../client/etcd.ts";
 import { logger } from "../../platform/log.ts";
 import { Bucket, type Index } from "./bucket.ts";
 import { Codec, type ProtobufDecoder } from "./codec.ts";
 import { Entry } from "./entry.ts";
+import { fromStore, tooLarge } from "./errors.ts";
 
 const log = logger("kube-apiserver");
 /** Pairs in one answer while the cache loads; bounds the message, not the cache. */
@@ -15,11 +15,6 @@ const pageSize = 5000;
 const freshnessTimeout = 3000;
 /** Objects that expire share a lease for this many seconds (upstream's lease manager). */
 const leaseReuseSeconds = 60;
-
-export interface Preconditions {
-  uid?: string;
-  resourceVersion?: string;
-}
 
 /** What a write makes of the current state: the next one, or nothing. */
 export type Change = { put: KubeObject; ttl?: number } | { delete: true } | { keep: true };
@@ -366,42 +361,9 @@ export class Storage {
   }
 }
 
-function fromStore(error: unknown): unknown {
-  if (!(error instanceof StoreError)) return error;
-  switch (error.reason) {
-    case "compacted":
-      return gone("The provided continue parameter is too old to display a consistent list result.");
-    case "unavailable":
-      return serviceUnavailable(error.message);
-    case "timeout":
-      return timeout(error.message);
-    default:
-      return internalError(error.message);
-  }
-}
-
-function tooLarge(wanted: number, current: number): StatusError {
-  const error = timeout(`Too large resource version: ${wanted}, current: ${current}`, 1);
-  error.status.details = { causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }], retryAfterSeconds: 1 };
-  return error;
-}
-
 /** The first key after all that begin with a prefix. */
 export function prefixEnd(prefix: string): Uint8Array {
   const bytes = Buffer.from(prefix);
   bytes[bytes.length - 1]! += 1;
   return bytes;
-}
-
-/** Throws 409 where an object is not the one that the caller means. */
-export function checkPreconditions(named: { group?: string; resource: string }, object: KubeObject, want: Preconditions | undefined): void {
-  const { uid, resourceVersion, name = "" } = object.metadata;
-  if (want?.uid !== undefined && want.uid !== uid)
-    throw conflict(named, name, `Precondition failed: UID in precondition: ${want.uid}, UID in object meta: ${uid}`);
-  if (want?.resourceVersion !== undefined && want.resourceVersion !== resourceVersion)
-    throw conflict(
-      named,
-      name,
-      `Precondition failed: ResourceVersion in precondition: ${want.resourceVersion}, ResourceVersion in object meta: ${resourceVersion}`,
-    );
 }
