@@ -6,7 +6,7 @@ import type * as core from "../api/gen/core/v1.ts";
 import type { StatusError } from "../api/status.ts";
 import type { StoreClient } from "../client/etcd.ts";
 import type { ApiTransport, WatchEvent } from "../client/transport.ts";
-import { startEtcd, type TestEtcd, whyNoEtcd } from "../testing/etcd.ts";
+import { noEtcd, type RealEtcd, startEtcd } from "../testing/etcd.ts";
 import { MemoryStore } from "../testing/memory-store.ts";
 import { ApiServer } from "./mod.ts";
 
@@ -19,9 +19,9 @@ afterEach(async () => {
   for (const f of undo.splice(0)) await f();
 });
 
-let etcd: TestEtcd | undefined;
+let etcd: RealEtcd | undefined;
 let onEtcd = false;
-const missing = whyNoEtcd();
+const missing = noEtcd;
 if (missing) console.log(`skipped on etcd: ${missing}`);
 
 interface Cluster {

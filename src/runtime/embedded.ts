@@ -6,7 +6,7 @@ import type { Component } from "../platform/component.ts";
 import { tryLock } from "../platform/ffi.ts";
 import { logger } from "../platform/log.ts";
 import { createRpcServer, type RpcListener } from "../rpc/server.ts";
-import { VERSION } from "../version.ts";
+import { VERSION } from "../platform/version.ts";
 import { Containers } from "./container/containers.ts";
 import { StatsCollector } from "./container/stats.ts";
 import { imageService } from "./cri/image-service.ts";

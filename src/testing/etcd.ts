@@ -1,70 +1,68 @@
-// Debian's etcd on free ports with a folder of its own, as the store that ours
-// is held against.
+// A real etcd, as the outside implementation to compare with.
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EtcdClient } from "../client/etcd-grpc.ts";
 
-export interface TestEtcd extends AsyncDisposable {
-  endpoint: string;
-  client(): EtcdClient;
-}
-
-/** Why it can't run here, or undefined. */
-export const whyNoEtcd = (): string | undefined => (Bun.which("etcd") ? undefined : "etcd is not installed (apt-get install etcd-server)");
+/** Why there is no etcd to run, or undefined if there is one. */
+export const noEtcd = Bun.which("etcd") ? undefined : "no etcd on PATH (Debian package etcd-server)";
+export const noEtcdctl = Bun.which("etcdctl") ? undefined : "no etcdctl on PATH (Debian package etcd-client)";
 
 async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const { port } = probe.address() as { port: number };
-  await new Promise((resolve) => probe.close(resolve));
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
   return port;
 }
 
-export async function startEtcd(): Promise<TestEtcd> {
+export interface RealEtcd extends AsyncDisposable {
+  /** host:port */
+  endpoint: string;
+  pid: number;
+  /** A client of its own, closed with the etcd. */
+  client(): EtcdClient;
+}
+
+/** Starts an etcd in a folder of its own; resolves when it serves. */
+export async function startEtcd(flags: readonly string[] = []): Promise<RealEtcd> {
   const dir = mkdtempSync(join(tmpdir(), "kubun-etcd-"));
-  const endpoint = `http://127.0.0.1:${await freePort()}`;
-  const peer = `http://127.0.0.1:${await freePort()}`;
+  const [client, peer] = [await freePort(), await freePort()];
+  const endpoint = `127.0.0.1:${client}`;
   const child = Bun.spawn(
     [
       "etcd",
-      `--data-dir=${join(dir, "data")}`,
-      `--listen-client-urls=${endpoint}`,
-      `--advertise-client-urls=${endpoint}`,
-      `--listen-peer-urls=${peer}`,
-      `--initial-advertise-peer-urls=${peer}`,
-      `--initial-cluster=default=${peer}`,
+      ...["--data-dir", dir, "--listen-client-urls", `http://${endpoint}`, "--advertise-client-urls", `http://${endpoint}`],
+      ...["--listen-peer-urls", `http://127.0.0.1:${peer}`, "--initial-advertise-peer-urls", `http://127.0.0.1:${peer}`],
+      ...["--initial-cluster", `default=http://127.0.0.1:${peer}`, "--logger", "zap", "--log-level", "error"],
+      ...flags,
     ],
     { stdout: "ignore", stderr: "ignore" },
   );
   const clients: EtcdClient[] = [];
+  const client = () => {
+    const c = new EtcdClient({ endpoints: [`http://${endpoint}`] });
+    clients.push(c);
+    return c;
+  };
   const stop = async () => {
     for (const c of clients.splice(0)) await c.close();
-    child.kill();
+    child.kill("SIGKILL");
     await child.exited;
     rmSync(dir, { recursive: true, force: true });
   };
-  const deadline = Date.now() + 10_000;
+  const deadline = performance.now() + 15_000;
   for (;;) {
-    const healthy = await fetch(`${endpoint}/health`).then(
+    const up = await fetch(`http://${endpoint}/health`).then(
       (r) => r.ok,
       () => false,
     );
-    if (healthy) break;
-    if (child.exitCode !== null || Date.now() > deadline) {
+    if (up) return { endpoint, pid: child.pid, client, [Symbol.asyncDispose]: stop };
+    if (performance.now() > deadline || child.exitCode !== null) {
       await stop();
-      throw new Error(`etcd did not start (exit code ${child.exitCode})`);
+      throw new Error(`etcd does not serve (exit code ${child.exitCode})`);
     }
     await Bun.sleep(20);
   }
-  return {
-    endpoint,
-    client() {
-      const client = new EtcdClient({ endpoints: [endpoint] });
-      clients.push(client);
-      return client;
-    },
-    [Symbol.asyncDispose]: stop,
-  };
 }

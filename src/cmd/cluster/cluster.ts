@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import type * as core from "../../api/gen/core/v1.ts";
 import type { Component } from "../../platform/component.ts";
 import { logger } from "../../platform/log.ts";
-import { VERSION } from "../../version.ts";
+import { VERSION } from "../../platform/version.ts";
 import { UsageError } from "../flags.ts";
 import { ensureAddons } from "./addons.ts";
 import { formatIp, nthAddress, parseCidr } from "./cidr.ts";
