@@ -28,8 +28,8 @@ export interface RealEtcd extends AsyncDisposable {
 /** Starts an etcd in a folder of its own; resolves when it serves. */
 export async function startEtcd(flags: readonly string[] = []): Promise<RealEtcd> {
   const dir = mkdtempSync(join(tmpdir(), "kubun-etcd-"));
-  const [client, peer] = [await freePort(), await freePort()];
-  const endpoint = `127.0.0.1:${client}`;
+  const [clientPort, peer] = [await freePort(), await freePort()];
+  const endpoint = `127.0.0.1:${clientPort}`;
   const child = Bun.spawn(
     [
       "etcd",
