@@ -259,7 +259,9 @@ export class Storage {
         [{ type: "put", key: storeKey, value, ...(lease ? { lease } : {}) }],
       ),
     );
-    return result.succeeded ? new Entry(key, result.revision, this.#codec.decode({ value, modRevision: result.revision })) : undefined;
+    if (!result.succeeded) return undefined;
+    await this.#seen(result.revision);
+    return new Entry(key, result.revision, this.#codec.decode({ value, modRevision: result.revision }));
   }
 
   /** Stores many new objects in as few transactions as the store takes; those that exist are left alone. */
@@ -325,6 +327,7 @@ export class Storage {
         ),
       );
       if (result.succeeded) {
+        await this.#seen(result.revision);
         if (value) {
           const object = this.#codec.decode({ value, modRevision: result.revision });
           return { entry: new Entry(key, result.revision, object), changed: true, deleted: false };
@@ -337,6 +340,15 @@ export class Storage {
       current = kv && this.#entry(bucket, key, kv);
       certain = true;
     }
+  }
+
+  /**
+   * A write is answered once the cache has it, so that admission and
+   * authorization, which ask the cache, know of it when the next request comes.
+   * A store whose watch is broken for the moment does not undo the write.
+   */
+  async #seen(revision: number): Promise<void> {
+    if (this.#revision < revision && this.#ready && !this.#stopped) await this.until(revision).catch(() => {});
   }
 
   async #leaseFor(ttl: number): Promise<bigint> {
