@@ -33,5 +33,6 @@ export const debianPackages = [
   { package: "curl", file: ["/usr/bin/curl"], for: ["test"], why: "outside HTTP client" },
   { package: "bind9-dnsutils", file: ["/usr/bin/dig"], for: ["test"], why: "outside DNS client" },
   { package: "netcat-openbsd", file: ["/bin/nc.openbsd", "/usr/bin/nc.openbsd"], for: ["test"], why: "UDP through service addresses" },
+  { package: "docker-registry", file: ["/usr/bin/docker-registry"], for: ["test"], why: "a registry to pull images from" },
   { package: "unzip", file: ["/usr/bin/unzip"], for: ["test"], why: "unpacks kubectl 1.35 and Helm" },
 ];

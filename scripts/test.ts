@@ -1,14 +1,22 @@
 // `npm test [-- PATH…]`: the tests beside the code in one process, then each
 // end-to-end file in a process of its own, one after the other, because they
-// share the machine's kernel. Ends with the line `N passed, N failed`.
-import { join } from "node:path";
+// share the machine's kernel: with the embedded runtime, then with Debian's
+// containerd. Ends with the line `N passed, N failed`.
+import { dirname, join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
 const wanted = process.argv.slice(2);
 
+// Where there is no kubectl, the one that the tests fetch stands in for it.
+if (!Bun.which("kubectl")) {
+  const { kubectl135 } = await import("../test/e2e/support/tools.ts");
+  process.env.PATH = `${process.env.PATH}:${dirname(kubectl135())}`;
+}
+
 interface Run {
   title: string;
   files: string[];
+  env?: Record<string, string>;
   /** Milliseconds that a single test may take. */
   timeout: number;
 }
@@ -19,10 +27,18 @@ async function files(pattern: string): Promise<string[]> {
   return found.filter((f) => wanted.length === 0 || wanted.some((w) => f.includes(w))).sort();
 }
 
+const runtimes = process.env.KUBUN_E2E_RUNTIME ? [process.env.KUBUN_E2E_RUNTIME] : ["embedded", "containerd"];
+/** End-to-end files to which the runtime makes no difference, or which choose it themselves. */
+const runtimeless = ["bad-input", "components"];
+const e2e = await files("test/e2e/**/*.test.ts");
 const unit = await files("{src,wasm,scripts}/**/*.test.ts");
 const runs: Run[] = [
   ...(unit.length > 0 ? [{ title: "unit tests", files: unit, timeout: 60_000 }] : []),
-  ...(await files("test/e2e/**/*.test.ts")).map((f) => ({ title: f, files: [f], timeout: 300_000 })),
+  ...runtimes.flatMap((runtime) =>
+    e2e
+      .filter((f) => runtime === "embedded" || !runtimeless.some((name) => f.endsWith(`/${name}.test.ts`)))
+      .map((f) => ({ title: `${f} (${runtime})`, files: [f], env: { KUBUN_E2E_RUNTIME: runtime }, timeout: 300_000 })),
+  ),
 ];
 
 const total = { pass: 0, fail: 0, skip: 0 };
@@ -32,6 +48,7 @@ for (const run of runs) {
   const started = performance.now();
   const p = Bun.spawn([process.execPath, "test", `--timeout=${run.timeout}`, ...run.files], {
     cwd: root,
+    env: { ...process.env, ...run.env },
     stdout: "inherit",
     stderr: "pipe",
   });
