@@ -26,7 +26,8 @@ test.skipIf(reason !== undefined)(
     const marks = [host.id, host.dir, dir, "veth"];
     const before = await machineState(marks);
     try {
-      await new Containerd(options).start();
+      const first = new Containerd(options);
+      await first.start();
       host.connect();
       const { runtimeName } = await host.runtime.version({});
       expect(runtimeName).toBe("containerd");
@@ -41,6 +42,7 @@ test.skipIf(reason !== undefined)(
       expect(await logOf(host, id)).toBe(`${Bun.version} x`);
 
       const pid = (await run(["cat", join(options.state, "containerd.pid")])).stdout;
+      await first.stop();
       const again = new Containerd(options);
       await again.start();
       expect((await run(["cat", join(options.state, "containerd.pid")])).stdout).toBe(pid);

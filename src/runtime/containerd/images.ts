@@ -1,65 +1,22 @@
-// Images that containerd can't pull from anywhere, made here and imported.
-import { createReadStream, lstatSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
+// Images that containerd can't pull from anywhere, made here and put into its
+// stores: the layer as a blob, and unpacked as a snapshot of links.
+import { createReadStream, createWriteStream, lstatSync, mkdirSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { type Pack, pack } from "tar-stream";
+import type { Channel } from "../../rpc/client.ts";
 import { readText, writeAtomic } from "../files.ts";
 import { BUN_REPOSITORY, bunFingerprint, writeBunRoot } from "../images/bun.ts";
 import { HashingStream } from "../images/compression.ts";
-import { architecture, digestOf, type ImageConfig, type ProcessDefaults } from "../images/oci.ts";
+import { architecture, digestOf, type ImageConfig, type Manifest, MediaType, type ProcessDefaults } from "../images/oci.ts";
 import { pauseProgram } from "../pause.ts";
 import { type ContainerdPaths, PAUSE_IMAGE } from "./config.ts";
+import { ContainerdStore, keeps } from "./store.ts";
 
-/** containerd's namespace for what the CRI sees. */
-const NAMESPACE = "k8s.io";
-
-/** Imports an archive that `write` produces. @throws Error with what ctr says. */
-export async function ctrImport(socket: string, write: (archive: Pack) => Promise<void>): Promise<void> {
-  const child = Bun.spawn(["ctr", "--address", socket, "--namespace", NAMESPACE, "images", "import", "-"], {
-    stdin: "pipe",
-    stdout: "ignore",
-    stderr: "pipe",
-  });
-  const archive = pack();
-  const feed = (async () => {
-    for await (const chunk of archive) {
-      child.stdin.write(chunk as Uint8Array);
-      await child.stdin.flush();
-    }
-    await child.stdin.end();
-  })();
-  // If ctr ends early, its message says more than the broken pipe.
-  feed.catch(() => archive.destroy());
-  await write(archive);
-  archive.finalize();
-  const [code, stderr] = await Promise.all([child.exited, new Response(child.stderr).text(), feed.catch(() => {})]);
-  if (code !== 0) throw new Error(`ctr images import: ${stderr.trim()}`);
-}
-
-function put(archive: Pack, name: string, content: string | Uint8Array): void {
-  archive.entry({ name, mode: 0o644 }, Buffer.from(content));
-}
-
-function putManifest(archive: Pack, name: string, diffId: string, defaults: ProcessDefaults): void {
-  const config: ImageConfig = { architecture, os: "linux", config: defaults, rootfs: { type: "layers", diff_ids: [diffId] } };
-  const json = JSON.stringify(config);
-  const file = `${digestOf(json).slice(7)}.json`;
-  put(archive, file, json);
-  put(archive, "manifest.json", JSON.stringify([{ Config: file, RepoTags: [name], Layers: ["layer.tar"] }]));
-}
-
-/** The image that holds a pod's namespaces: one program of a few hundred bytes. */
-export async function importPause(paths: ContainerdPaths): Promise<void> {
-  const layer = pack();
-  layer.entry({ name: "pause", mode: 0o755 }, Buffer.from(pauseProgram()));
-  layer.finalize();
-  const bytes = Buffer.concat(await Array.fromAsync(layer as AsyncIterable<Buffer>));
-  await ctrImport(paths.socket, async (archive) => {
-    put(archive, "layer.tar", bytes);
-    putManifest(archive, PAUSE_IMAGE, digestOf(bytes), { Entrypoint: ["/pause"] });
-  });
-}
+/** Bytes read at once; few and large, for a file of a hundred megabytes. */
+const CHUNK = 4 << 20;
 
 interface TreeEntry {
   name: string;
@@ -80,46 +37,109 @@ function* tree(root: string, under = ""): Generator<TreeEntry> {
   }
 }
 
-const BLOCK = 512;
-
-/** Writes a folder as the archive's only layer, without a copy on disk; returns the layer's digest. */
-async function putLayer(archive: Pack, root: string): Promise<string> {
-  const entries = [...tree(root)];
-  // A header and whole blocks an entry, and two empty blocks at the end.
-  const size = entries.reduce((sum, e) => sum + BLOCK + Math.ceil(e.size / BLOCK) * BLOCK, 2 * BLOCK);
-  const layer = pack();
-  const hash = new HashingStream();
-  const sink = archive.entry({ name: "layer.tar", size, mode: 0o644 });
-  const written = pipeline(Readable.from(layer), hash, sink as unknown as NodeJS.WritableStream);
-  for (const e of entries) {
-    if (e.type === "file") {
-      const entry = layer.entry({ name: e.name, mode: e.mode, size: e.size, mtime: new Date(0) });
-      await pipeline(createReadStream(e.path), entry as unknown as NodeJS.WritableStream);
+async function pour(layer: Pack, root: string): Promise<void> {
+  const mtime = new Date(0);
+  for (const { name, path, mode, type, size } of tree(root)) {
+    if (type === "file") {
+      const entry = layer.entry({ name, mode, size, mtime });
+      await pipeline(createReadStream(path, { highWaterMark: CHUNK }), entry as unknown as NodeJS.WritableStream);
     } else {
-      const linkname = e.type === "symlink" ? readlinkSync(e.path) : undefined;
-      layer.entry({ name: e.type === "directory" ? `${e.name}/` : e.name, mode: e.mode, type: e.type, linkname, mtime: new Date(0) }, "");
+      const linkname = type === "symlink" ? readlinkSync(path) : undefined;
+      layer.entry({ name: type === "directory" ? `${name}/` : name, mode, type, linkname, mtime }, "");
     }
   }
   layer.finalize();
-  await written;
-  return hash.digest();
 }
 
-/** Imports kubun.dev/bun, unless this very Bun is there already. */
-export async function ensureBunImage(paths: ContainerdPaths, present: boolean): Promise<void> {
-  const marker = join(paths.root, "kubun-bun-image");
-  const fingerprint = bunFingerprint();
-  if (present && readText(marker) === fingerprint) return;
-  // On the same file system as Bun, if it can be, so that the root is made of links.
-  const root = mkdtempSync(join(paths.root, "kubun-bun-"));
+/** Writes a folder as a layer; returns the layer's digest and its bytes. */
+async function writeLayer(root: string, file: string): Promise<{ digest: string; size: number }> {
+  const layer = pack();
+  const hash = new HashingStream();
+  const written = pipeline(Readable.from(layer), hash, createWriteStream(file, { highWaterMark: CHUNK }));
+  await Promise.all([pour(layer, root), written]);
+  return { digest: hash.digest(), size: lstatSync(file).size };
+}
+
+/** Writes what is in memory alone to the disk. */
+async function flush(file: string): Promise<void> {
+  const handle = await open(file);
   try {
-    const { config } = writeBunRoot(root);
-    await ctrImport(paths.socket, async (archive) => {
-      const diffId = await putLayer(archive, root);
-      putManifest(archive, `${BUN_REPOSITORY}:latest`, diffId, config ?? {});
-    });
-    writeAtomic(marker, fingerprint);
+    await handle.sync();
   } finally {
-    rmSync(root, { recursive: true, force: true });
+    await handle.close();
   }
+}
+
+/**
+ * Puts an image of one layer into containerd; `fill` writes its root and returns
+ * how to run it. Resolves with what ends once the layer is on the disk: nothing
+ * has to wait for that but what counts on it after a crash of the machine.
+ */
+async function putImage(
+  paths: ContainerdPaths,
+  channel: Channel,
+  name: string,
+  fill: (root: string) => ProcessDefaults,
+): Promise<{ id: string; settled: Promise<void> }> {
+  const scratch = join(paths.root, "kubun-import", digestOf(name).slice(-12));
+  // An earlier start may have been killed.
+  rmSync(scratch, { recursive: true, force: true });
+  mkdirSync(scratch, { recursive: true });
+  const file = join(scratch, "layer.tar");
+  let defaults: ProcessDefaults = {};
+  let size = 0;
+  let id = "";
+  await ContainerdStore.leased(paths, channel, async (store) => {
+    const layer = await store.putSnapshot(async (root) => {
+      defaults = fill(root);
+      const made = await writeLayer(root, file);
+      size = made.size;
+      await store.putFile(file, made.digest, size);
+      return made.digest;
+    });
+    const config: ImageConfig = { architecture, os: "linux", config: defaults, rootfs: { type: "layers", diff_ids: [layer] } };
+    const configBytes = Buffer.from(JSON.stringify(config));
+    id = await store.putBytes(configBytes, keeps.snapshot(layer));
+    const manifest: Manifest = {
+      schemaVersion: 2,
+      mediaType: MediaType.manifest,
+      config: { mediaType: MediaType.config, digest: id, size: configBytes.length },
+      layers: [{ mediaType: MediaType.layer, digest: layer, size }],
+    };
+    const manifestBytes = Buffer.from(JSON.stringify(manifest));
+    const digest = await store.putBytes(manifestBytes, keeps.content(id, layer));
+    await store.putImage(name, MediaType.manifest, digest, manifestBytes.length);
+  });
+  return { id, settled: flush(file).finally(() => rmSync(scratch, { recursive: true, force: true })) };
+}
+
+/** An image that is in containerd. */
+export interface MadeImage {
+  name: string;
+  /** Digest of its config, by which the CRI knows it. */
+  id: string;
+  /** Ends once a crash of the machine can't lose it. */
+  settled: Promise<void>;
+}
+
+/** The image that holds a pod's namespaces: one program of a few hundred bytes. */
+export async function putPause(paths: ContainerdPaths, channel: Channel): Promise<MadeImage> {
+  const made = await putImage(paths, channel, PAUSE_IMAGE, (root) => {
+    writeFileSync(join(root, "pause"), pauseProgram(), { mode: 0o755 });
+    return { Entrypoint: ["/pause"] };
+  });
+  return { name: PAUSE_IMAGE, ...made };
+}
+
+const bunMarker = (paths: ContainerdPaths) => join(paths.root, "kubun-bun-image");
+
+/** Whether the image that was put there is of this very Bun. */
+export const isBunCurrent = (paths: ContainerdPaths): boolean => readText(bunMarker(paths)) === bunFingerprint();
+
+/** kubun.dev/bun, with the Bun that runs this. */
+export async function putBun(paths: ContainerdPaths, channel: Channel): Promise<MadeImage> {
+  const fingerprint = bunFingerprint();
+  const name = `${BUN_REPOSITORY}:latest`;
+  const { id, settled } = await putImage(paths, channel, name, (root) => writeBunRoot(root).config ?? {});
+  return { name, id, settled: settled.then(() => writeAtomic(bunMarker(paths), fingerprint)) };
 }

@@ -7,14 +7,14 @@ import type { Component } from "../../platform/component.ts";
 import { logger } from "../../platform/log.ts";
 import { detachAllUnder } from "../../platform/mount.ts";
 import { alive, identify, type ProcessId, signal } from "../../platform/process.ts";
-import { connect, createClient } from "../../rpc/client.ts";
+import { type Channel, connect, createClient } from "../../rpc/client.ts";
 import { ImageService, RuntimeService } from "../../rpc/gen/cri/runtime_pb.ts";
 import type { Client } from "../../rpc/types.ts";
 import { message } from "../errors.ts";
 import { readText, writeAtomic } from "../files.ts";
 import { BUN_REPOSITORY } from "../images/bun.ts";
 import { type ContainerdOptions, containerdConfig, PAUSE_IMAGE } from "./config.ts";
-import { ensureBunImage, importPause } from "./images.ts";
+import { isBunCurrent, type MadeImage, putBun, putPause } from "./images.ts";
 
 export type { ContainerdOptions } from "./config.ts";
 
@@ -26,12 +26,12 @@ const log = logger("containerd");
 const pidFile = (o: ContainerdOptions) => join(o.state, "containerd.pid");
 const logFile = (o: ContainerdOptions) => join(o.root, "containerd.log");
 
-type Clients = { runtime: Client<typeof RuntimeService>; images: Client<typeof ImageService> };
+type Clients = { runtime: Client<typeof RuntimeService>; images: Client<typeof ImageService>; channel: Channel };
 
 async function withClients<T>(o: ContainerdOptions, use: (clients: Clients) => Promise<T>): Promise<T> {
   const channel = connect({ unix: o.socket });
   try {
-    return await use({ runtime: createClient(RuntimeService, channel), images: createClient(ImageService, channel) });
+    return await use({ runtime: createClient(RuntimeService, channel), images: createClient(ImageService, channel), channel });
   } finally {
     await channel.close();
   }
@@ -98,6 +98,7 @@ export class Containerd implements Component {
   readonly name = "containerd";
   readonly #options: ContainerdOptions;
   #problem: string | undefined = "starting";
+  readonly #settling: Promise<void>[] = [];
 
   constructor(options: ContainerdOptions) {
     this.#options = options;
@@ -116,11 +117,17 @@ export class Containerd implements Component {
     const o = this.#options;
     try {
       await launch(o);
-      await withClients(o, async ({ images }) => {
-        const has = async (name: string) => (await images.imageStatus({ image: { image: name } })).image !== undefined;
+      await withClients(o, async ({ images, channel }) => {
+        const idOf = async (name: string) => (await images.imageStatus({ image: { image: name } })).image?.id;
+        const put = async (image: Promise<MadeImage>) => {
+          const { name, id, settled } = await image;
+          this.#settling.push(settled.catch((error) => log.error("An image isn't on the disk yet; the next start makes it again", error)));
+          // The CRI hears of new images by an event.
+          while ((await idOf(name)) !== id) await delay(2);
+        };
         await Promise.all([
-          has(PAUSE_IMAGE).then((present) => (present ? undefined : importPause(o))),
-          has(`${BUN_REPOSITORY}:latest`).then((present) => ensureBunImage(o, present)),
+          idOf(PAUSE_IMAGE).then((id) => (id === undefined ? put(putPause(o, channel)) : undefined)),
+          idOf(`${BUN_REPOSITORY}:latest`).then((id) => (id === undefined || !isBunCurrent(o) ? put(putBun(o, channel)) : undefined)),
         ]);
       });
       this.#problem = undefined;
@@ -133,6 +140,7 @@ export class Containerd implements Component {
   /** Leaves containerd and its containers running, for the next start. */
   async stop(): Promise<void> {
     this.#problem = "stopped";
+    await Promise.all(this.#settling);
   }
 
   /** Removes every pod, ends containerd and takes its traces off the machine. Images stay. Idempotent. */
