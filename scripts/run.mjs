@@ -45,7 +45,7 @@ function step(title, command, args, options = {}) {
   const started = Date.now();
   const p = spawnSync(command, args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], ...options });
   if (p.error || p.status !== 0) {
-    const why = p.error ? p.error.message : `${p.stdout ?? ""}${p.stderr ?? ""}`.trim().split("\n").slice(-15).join("\n");
+    const why = p.error ? p.error.message : `${p.stdout ?? ""}${p.stderr ?? ""}`.trim().split("\n").slice(0, 20).join("\n");
     fail(`${title} failed: '${[command, ...args].join(" ")}' ${p.error ? "did not start" : `ended with exit code ${p.status}`}\n${why}`);
   }
   process.stderr.write(`kubun: ${title}: done in ${((Date.now() - started) / 1000).toFixed(1)} s\n`);
