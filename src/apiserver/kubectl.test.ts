@@ -180,6 +180,17 @@ describe.skipIf(missing !== undefined)("kubectl", () => {
     await k("delete", "svc", "front");
     const again = await k("create", "service", "clusterip", "again", "--tcp=80:80", `--clusterip=${front.spec.clusterIP}`);
     expect(again).toBe("service/again created\n");
+    const held = {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "IPAddress",
+      metadata: { name: "10.96.0.77", labels: { "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io" } },
+      spec: { parentRef: { resource: "services", namespace: "default", name: "late" } },
+    };
+    await s.kubectl(["create", "-f", "-"], { stdin: JSON.stringify(held) });
+    const foreign = await s.kubectl(["create", "service", "clusterip", "other", "--tcp=80:80", "--clusterip=10.96.0.77"], { fails: true });
+    expect(foreign).toContain("provided IP is already allocated");
+    // Left by a start that was killed between the two writes.
+    await k("create", "service", "clusterip", "late", "--tcp=80:80", "--clusterip=10.96.0.77");
     expect((await get("svc", "kubernetes")).spec.clusterIP).toBe("10.96.0.1");
     expect((await get("endpointslices", "kubernetes")).endpoints[0].addresses).toEqual(["192.0.2.1"]);
     await k("create", "service", "clusterip", "headless", "--clusterip=None");

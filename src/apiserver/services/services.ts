@@ -25,6 +25,8 @@ export interface ServiceAllocationOptions {
 
 type Spec = core.ServiceSpec;
 
+const notGivenBack = (ip: string, error: unknown) => log.error("An address was not given back", error, { ip });
+
 const needsAddress = (spec: Spec): boolean => spec.type !== "ExternalName" && spec.clusterIP !== "None";
 const needsPorts = (spec: Spec): boolean =>
   spec.type === "NodePort" || (spec.type === "LoadBalancer" && spec.allocateLoadBalancerNodePorts !== false);
@@ -118,11 +120,34 @@ export class ServiceAllocation implements Hook {
   }
 
   #giveBack(ips: readonly string[]): void {
-    for (const ip of ips) this.#free(ip).catch((error: unknown) => log.error("An address was not given back", error, { ip }));
+    for (const ip of ips) this.#free(ip).catch((error: unknown) => notGivenBack(ip, error));
   }
 
   async #free(ip: string): Promise<void> {
     await this.#options.storage.update(this.#addresses, ip, (current) => (current ? { delete: true } : { keep: true }));
+  }
+
+  /**
+   * Takes over an address that is held for this very service while there is no
+   * such service: whoever took it died before the service was stored, or is
+   * about to store it. The new uid keeps the other one from giving it back.
+   */
+  async #adopt(service: Fresh, ip: string): Promise<boolean> {
+    const { namespace, name } = service.metadata;
+    if (this.#services.get(`${namespace}/${name}`)) return false;
+    const { changed } = await this.#options.storage.update(this.#addresses, ip, (current) => {
+      const parent = (current?.object as { spec?: { parentRef?: Record<string, string> } } | undefined)?.spec?.parentRef;
+      const own = parent?.resource === "services" && parent.namespace === namespace && parent.name === name;
+      return own && isOurs(current!.object as Stored) ? { put: this.#addressObject(ip, service) } : { keep: true };
+    });
+    return changed;
+  }
+
+  /** Gives back an address that was taken for a service that isn't stored after all. */
+  async #release(ip: string, uid: string | undefined): Promise<void> {
+    await this.#options.storage.update(this.#addresses, ip, (current) =>
+      current?.object.metadata.uid === uid ? { delete: true } : { keep: true },
+    );
   }
 
   async #assignAddresses(service: Fresh, spec: Spec, before: Spec | undefined, undo: (() => void)[]): Promise<void> {
@@ -149,9 +174,7 @@ export class ServiceAllocation implements Hook {
         continue;
       }
       const network = networks.find((n) => n.family === family)!;
-      const ip = await this.#take(service, network, wanted);
-      undo.push(() => this.#giveBack([ip]));
-      given.push(ip);
+      given.push(await this.#take(service, network, wanted, undo));
     }
     spec.clusterIPs = given;
     spec.clusterIP = given[0];
@@ -169,13 +192,18 @@ export class ServiceAllocation implements Hook {
   }
 
   /** Creates the IPAddress of an address that is free or asked for. */
-  async #take(service: Fresh, network: Network, wanted: string | undefined): Promise<string> {
+  async #take(service: Fresh, network: Network, wanted: string | undefined, undo: (() => void)[]): Promise<string> {
     const bucket = this.#addresses;
     const lost = new Set<string>();
     try {
       for (;;) {
         const ip = wanted ? checkAddress([network], wanted) : freeAddress(network, (x) => lost.has(x) || bucket.get(x) !== undefined);
-        if (await this.#options.storage.create(bucket, ip, this.#addressObject(ip, service))) return ip;
+        const object = this.#addressObject(ip, service);
+        if (await this.#options.storage.create(bucket, ip, object)) {
+          undo.push(() => this.#release(ip, object.metadata.uid).catch((error: unknown) => notGivenBack(ip, error)));
+          return ip;
+        }
+        if (wanted && (await this.#adopt(service, ip))) return ip;
         if (wanted) throw new AllocationError("provided IP is already allocated");
         lost.add(ip);
       }
