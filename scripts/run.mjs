@@ -61,7 +61,8 @@ function ensurePackages() {
     .update(readFileSync(at("package.json")))
     .digest("hex");
   if (existsSync(bun) && existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
-  if (onPath("npm")) step("installing npm packages", "npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+  // `npm ci` would insist on packages for other platforms, which not every mirror has; the lock file holds either way.
+  if (onPath("npm")) step("installing npm packages", "npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"]);
   else if (process.versions.bun) step("installing npm packages", process.execPath, ["install", "--frozen-lockfile"]);
   else fail("npm is missing, which installs Bun and the other packages: apt-get install npm, then run this again");
   if (!existsSync(bun)) fail(`the npm package 'bun' has no binary for this machine (${process.platform} ${process.arch})`);
