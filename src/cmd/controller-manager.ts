@@ -102,6 +102,7 @@ export default command({
       concurrency: Object.fromEntries(Object.entries(concurrency).map(([flag, [name]]) => [name, o[flag as ConcurrencyFlag]])),
     });
     const health = serveHealth({
+      flag: "secure-port",
       host: o["bind-address"],
       port: o["secure-port"],
       // A candidate that waits to lead is as ready as the leader.

@@ -69,6 +69,7 @@ export default command({
       cache: { maxTtl: o["cache-ttl"], maxNegativeTtl: o["cache-ttl"] },
     });
     const health = serveHealth({
+      flag: "metrics-port",
       host: o["metrics-host"],
       port: o["metrics-port"],
       notReady: () => dns.notReady(),

@@ -1,8 +1,11 @@
 // /healthz, /livez, /readyz and /metrics of a component that serves nothing else.
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
+import { UsageError } from "./flags.ts";
 
 export interface HealthOptions {
+  /** What sets the address, for the error when it is taken. */
+  flag: string;
   host: string;
   /** 0: none is served. */
   port: number;
@@ -15,10 +18,21 @@ export interface HealthOptions {
 
 const routes = ["/healthz", "/livez", "/readyz"];
 
-/** Throws an Error with code EADDRINUSE when the port is taken. */
+/** Throws a UsageError when it can't listen there. */
 export function serveHealth(o: HealthOptions): { stop(): Promise<void> } {
   if (o.port === 0) return { stop: async () => {} };
-  const server = Bun.serve({
+  try {
+    const server = listen(o);
+    return { stop: () => server.stop(true) };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = code === "EADDRINUSE" ? "address already in use" : message;
+    throw new UsageError(`--${o.flag}: can't listen at ${o.host}:${o.port}: ${why}`);
+  }
+}
+
+const listen = (o: HealthOptions) =>
+  Bun.serve({
     hostname: o.host,
     port: o.port,
     ...(o.tls ? { tls: o.tls } : {}),
@@ -31,8 +45,6 @@ export function serveHealth(o: HealthOptions): { stop(): Promise<void> } {
       return why === undefined ? new Response("ok") : new Response(`[-]${why}\n`, { status: 500 });
     },
   });
-  return { stop: () => server.stop(true) };
-}
 
 /** The files' certificate and key, or without files a fresh self-signed one, as upstream's components make. */
 export async function servingCertificate(certFile: string, keyFile: string, name: string): Promise<{ cert: string; key: string }> {

@@ -6,7 +6,7 @@ import { HttpTransport } from "../client/http.ts";
 import { defaultConfig } from "../client/kubeconfig.ts";
 import { setVerbosity } from "../platform/log.ts";
 import { bool, choice, command, type Flag, integer, list, optionalText, text, UsageError, verbosity } from "./flags.ts";
-import { servingCertificate } from "./health-server.ts";
+import { serveHealth, servingCertificate } from "./health-server.ts";
 import { runComponent } from "./run-component.ts";
 
 const labels: Flag<Record<string, string>> = {
@@ -75,6 +75,8 @@ export default command({
     "tls-cert-file": text("FILE", "", "certificate of the kubelet's API; without it a self-signed one is made"),
     "tls-private-key-file": text("FILE", "", "its key"),
     "client-ca-file": text("FILE", "", "authority of the clients of the kubelet's API"),
+    "healthz-bind-address": text("IP", "127.0.0.1", "address of /healthz without credentials"),
+    "healthz-port": integer("N", 10248, "its port; 0 for none", [0, 65535]),
     "max-pods": integer("N", 110, "pods that the node takes", [1, 10_000]),
     "cgroup-root": text("PATH", "/", "cgroup below which the pods' cgroups stand"),
     "cgroup-driver": choice(["cgroupfs"], "cgroupfs", "how cgroups are made"),
@@ -127,9 +129,16 @@ export default command({
       containerLogMaxSize: logSize,
       containerLogMaxFiles: o["container-log-max-files"],
     });
+    const health = serveHealth({
+      flag: "healthz-port",
+      host: o["healthz-bind-address"],
+      port: o["healthz-port"],
+      notReady: () => kubelet.notReady(),
+    });
     try {
       return await runComponent(kubelet);
     } finally {
+      await health.stop();
       transport.close();
     }
   },

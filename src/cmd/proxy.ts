@@ -67,9 +67,11 @@ export default command({
       minSyncPeriod: o["nftables-min-sync-period"],
       ...(o["localhost-nodeports"] ? { setSysctl } : {}),
     });
+    const notReady = () => proxy.notReady();
+    const at = (flag: "metrics-bind-address" | "healthz-bind-address") => ({ flag, ...split(o[flag]) });
     const served = [
-      serveHealth({ ...split(o["metrics-bind-address"]), notReady: () => proxy.notReady(), metrics: () => proxy.metrics.text() }),
-      serveHealth({ ...split(o["healthz-bind-address"]), notReady: () => proxy.notReady() }),
+      serveHealth({ ...at("metrics-bind-address"), notReady, metrics: () => proxy.metrics.text() }),
+      serveHealth({ ...at("healthz-bind-address"), notReady }),
     ];
     try {
       return await runComponent(proxy);

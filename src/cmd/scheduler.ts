@@ -29,6 +29,7 @@ export default command({
     const { Scheduler } = await import("../scheduler/mod.ts");
     const scheduler = new Scheduler({ transport, queue: { maxUnschedulable: o["pod-max-in-unschedulable-pods-duration"] } });
     const health = serveHealth({
+      flag: "secure-port",
       host: o["bind-address"],
       port: o["secure-port"],
       // A candidate that waits to lead is as ready as the leader.

@@ -48,6 +48,11 @@ export const commands: readonly Row[] = [
     load: async () => (await import("./kubelet.ts")).default,
   },
   {
+    name: "cri",
+    summary: "Runs the embedded container runtime, which kubelets reach by CRI",
+    load: async () => (await import("./cri.ts")).default,
+  },
+  {
     name: "node",
     summary: "Runs one further node of a cluster (used by up --nodes)",
     load: async () => (await import("./node.ts")).default,
