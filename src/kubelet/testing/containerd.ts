@@ -30,7 +30,7 @@ oom_score = 0
   path = "${dir}/opt"
 [plugins."io.containerd.grpc.v1.cri"]
   restrict_oom_score_adj = true
-  sandbox_image = "registry.k8s.io/pause:3.6"
+  sandbox_image = "kubun.dev/pause:test"
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
 [plugins."io.containerd.grpc.v1.cri".cni]
@@ -95,7 +95,7 @@ export async function startContainerd(): Promise<TestRuntime> {
       if (Date.now() > deadline || daemon.exitCode !== null) throw new Error(`containerd did not start: ${readFileSync(logFile, "utf8")}`);
       await Bun.sleep(10);
     }
-    const pause = await busyboxArchive(["registry.k8s.io/pause:3.6"], { Entrypoint: ["/bin/busybox", "sleep", "2147483647"] });
+    const pause = await busyboxArchive(["kubun.dev/pause:test"], { Entrypoint: ["/bin/busybox", "sleep", "2147483647"] });
     await run([...ctr, "images", "import", "-"], pause);
     await run([...ctr, "images", "import", "-"], await busyboxArchive(["kubun.test/busybox:1"]));
   } catch (error) {

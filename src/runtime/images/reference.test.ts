@@ -10,7 +10,7 @@ const cases: [string, string][] = [
   ["index.docker.io/busybox", "docker.io/library/busybox:latest"],
   ["localhost/app", "localhost/app:latest"],
   ["localhost:5000/app:2", "localhost:5000/app:2"],
-  ["registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10"],
+  ["example.com/pause:3.10", "example.com/pause:3.10"],
   ["kubun.dev/bun", "kubun.dev/bun:latest"],
   [`busybox@sha256:${hex}`, `docker.io/library/busybox@sha256:${hex}`],
   [`a.b/c/d:e@sha256:${hex}`, `a.b/c/d:e@sha256:${hex}`],
