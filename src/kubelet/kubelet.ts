@@ -281,6 +281,11 @@ export class Kubelet implements Component {
     });
   }
 
+  /** A hint that a container or a sandbox has ended or is about to: its pod is looked at now, not with the next list. */
+  expectEnd(containerId: string): void {
+    this.#pleg?.expectEnd(containerId);
+  }
+
   /** Ends the kubelet; containers keep running. */
   async stop(): Promise<void> {
     if (this.#stopped) return;

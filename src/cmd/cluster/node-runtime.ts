@@ -55,13 +55,14 @@ export const embeddedPaths = (spec: Pick<NodeSpec, "dir" | "runDir">) => ({
   socketPath: join(spec.runDir, "cri.sock"),
 });
 
-export async function makeRuntime(spec: NodeSpec): Promise<NodeRuntime> {
+/** `ended` is told of containers that ended by runtimes that say so outside the CRI. */
+export async function makeRuntime(spec: NodeSpec, ended: (containerId: string) => void): Promise<NodeRuntime> {
   const cni = { cniConfDir: spec.cniConfDir, cniBinDirs: ["/usr/lib/cni", "/opt/cni/bin"] };
   if (spec.runtime === "external") return { kind: "external", endpoint: spec.externalEndpoint || CONTAINERD };
   if (spec.runtime === "containerd") {
     const { Containerd } = await import("../../runtime/containerd/mod.ts");
     const paths = containerdPaths(spec);
-    return { kind: "containerd", endpoint: paths.socket, component: new Containerd({ ...paths, ...cni }) };
+    return { kind: "containerd", endpoint: paths.socket, component: new Containerd({ ...paths, ...cni }, ended) };
   }
   const { EmbeddedRuntime } = await import("../../runtime/mod.ts");
   const paths = embeddedPaths(spec);

@@ -65,10 +65,11 @@ export async function startNode(
     const [{ Kubelet }, { Proxy: KubeProxy }, runtime] = await Promise.all([
       import("../../kubelet/mod.ts"),
       import("../../proxy/mod.ts"),
-      makeRuntime(spec),
+      // The kubelet is there before the runtime, and so its pods, start.
+      makeRuntime(spec, (containerId) => kubelet.expectEnd(containerId)),
     ]);
     const tls = { ...(await serving), clientCa: pki.ca.cert };
-    const kubelet = new Kubelet({
+    const kubelet: InstanceType<typeof Kubelet> = new Kubelet({
       transport: transport(`system:node:${spec.name}`, "system:nodes"),
       nodeName: spec.name,
       nodeIP: spec.ip,

@@ -231,6 +231,13 @@ export class Pleg {
     again();
   }
 
+  /** As `expect`, for the pod of a container or sandbox; unknown ones are passed over. */
+  expectEnd(id: string): void {
+    for (const pod of this.#pods.values()) {
+      if (pod.containers.some((c) => c.id === id) || pod.sandboxes.some((s) => s.id === id)) return this.expect(pod.uid);
+    }
+  }
+
   /** Follows the runtime's events for as long as it gives them. */
   async #follow(): Promise<void> {
     const { signal } = this.#stop;

@@ -43,10 +43,20 @@ test.skipIf(reason !== undefined)(
 
       const pid = (await run(["cat", join(options.state, "containerd.pid")])).stdout;
       await first.stop();
-      const again = new Containerd(options);
+      const over = Promise.withResolvers<string>();
+      const again = new Containerd(options, over.resolve);
       await again.start();
       expect((await run(["cat", join(options.state, "containerd.pid")])).stdout).toBe(pid);
       expect(again.notReady()).toBeUndefined();
+
+      const short = await startContainer(host, pod, "", { image, command: [], args: ["-e", "0"], metadata: { name: "short" } } as never);
+      expect(await over.promise).toBe(short);
+
+      process.kill(Number(pid), "SIGKILL");
+      while ((await run(["cat", join(options.state, "containerd.pid")])).stdout === pid || again.notReady() !== undefined)
+        await Bun.sleep(10);
+      expect((await host.images.imageStatus({ image }, { waitForReady: true })).image).toBeDefined();
+      await again.stop();
     } finally {
       await host.down();
       await Containerd.removeAll(options);

@@ -14,6 +14,7 @@ import { message } from "../errors.ts";
 import { readText, writeAtomic } from "../files.ts";
 import { BUN_REPOSITORY } from "../images/bun.ts";
 import { type ContainerdOptions, containerdConfig, PAUSE_IMAGE } from "./config.ts";
+import { endedContainers } from "./events.ts";
 import { isBunCurrent, type MadeImage, putBun, putPause } from "./images.ts";
 
 export type { ContainerdOptions } from "./config.ts";
@@ -21,6 +22,8 @@ export type { ContainerdOptions } from "./config.ts";
 /** Milliseconds that it may take until it answers. */
 const START_PATIENCE = 30_000;
 const STOP_PATIENCE = 10_000;
+/** Milliseconds between tries to start it again. */
+const RESTART_PERIOD = 1000;
 
 const log = logger("containerd");
 const pidFile = (o: ContainerdOptions) => join(o.state, "containerd.pid");
@@ -91,7 +94,16 @@ async function answers(o: ContainerdOptions, process: ProcessId): Promise<void> 
 }
 
 async function launch(o: ContainerdOptions): Promise<void> {
-  await answers(o, running(o) ?? spawn(o));
+  const found = running(o);
+  if (found !== undefined) {
+    try {
+      return await answers(o, found);
+    } catch (error) {
+      // It was ending just now.
+      if (alive(found)) throw error;
+    }
+  }
+  await answers(o, spawn(o));
 }
 
 export class Containerd implements Component {
@@ -99,9 +111,13 @@ export class Containerd implements Component {
   readonly #options: ContainerdOptions;
   #problem: string | undefined = "starting";
   readonly #settling: Promise<void>[] = [];
+  readonly #stop = new AbortController();
+  readonly #ended: (containerId: string) => void;
 
-  constructor(options: ContainerdOptions) {
+  /** `ended` is told of each container and sandbox whose first process ended, maybe before the CRI says so. */
+  constructor(options: ContainerdOptions, ended: (containerId: string) => void = () => {}) {
     this.#options = options;
+    this.#ended = ended;
   }
 
   get address(): string {
@@ -131,14 +147,45 @@ export class Containerd implements Component {
         ]);
       });
       this.#problem = undefined;
+      void this.#keep();
     } catch (error) {
       this.#problem = message(error);
       throw error;
     }
   }
 
+  /** Follows it, and starts it again whenever it ends; its containers don't notice. */
+  async #keep(): Promise<void> {
+    const o = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      const channel = connect({ unix: o.socket });
+      const since = performance.now();
+      try {
+        for await (const id of endedContainers(channel, signal)) this.#ended(id);
+      } catch (error) {
+        if (!signal.aborted) log.info("containerd's event stream ended", { err: message(error) }, 2);
+      } finally {
+        await channel.close();
+      }
+      // One that ends at once every time isn't started in a busy loop.
+      const pause = performance.now() - since < RESTART_PERIOD ? RESTART_PERIOD : 0;
+      await delay(pause, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      try {
+        if (running(o) === undefined) log.warn("containerd has ended and is started again", { log: logFile(o) });
+        await launch(o);
+        this.#problem = undefined;
+      } catch (error) {
+        this.#problem = message(error);
+        log.error("containerd can't be started again", error);
+      }
+    }
+  }
+
   /** Leaves containerd and its containers running, for the next start. */
   async stop(): Promise<void> {
+    this.#stop.abort();
     this.#problem = "stopped";
     await Promise.all(this.#settling);
   }
