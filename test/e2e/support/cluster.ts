@@ -45,7 +45,7 @@ export async function ok(command: string[], options: RunOptions = {}): Promise<s
   return r.stdout;
 }
 
-/** Waits for a condition; throws with what it last saw. */
+/** Waits for a condition; throws with what it last saw, and how the clusters are. */
 export async function until<T>(
   what: string,
   probe: () => Promise<T | undefined | false> | T | undefined | false,
@@ -61,8 +61,10 @@ export async function until<T>(
     } catch (e) {
       last = e;
     }
-    if (Date.now() > deadline)
-      throw new Error(`gave up after ${timeout} ms waiting for ${what}; last: ${last instanceof Error ? last.message : String(last)}`);
+    if (Date.now() > deadline) {
+      const seen = last instanceof Error ? last.message : String(last);
+      throw new Error(`gave up after ${timeout} ms waiting for ${what}; last: ${seen}\n${await diagnoses()}`);
+    }
     await Bun.sleep(50);
   }
 }
@@ -74,6 +76,14 @@ export const kubun = (args: string[], options: RunOptions = {}) => run([process.
 
 // Networks are drawn per process, so that clusters of several test files can stand side by side.
 const slot = process.pid % 200;
+
+/** Clusters that are up, to tell of when a wait was in vain. */
+const clusters = new Set<TestCluster>();
+
+const diagnoses = async () => (await Promise.all([...clusters].map((c) => c.diagnosis()))).join("\n");
+
+/** Commands of kubectl that wait, so that their failure says little of why. */
+const WAITS = new Set(["rollout", "wait", "run"]);
 
 export class TestCluster implements AsyncDisposable {
   readonly dir: string;
@@ -102,6 +112,7 @@ export class TestCluster implements AsyncDisposable {
       await cluster[Symbol.asyncDispose]();
       throw e;
     }
+    clusters.add(cluster);
     return cluster;
   }
 
@@ -129,6 +140,29 @@ export class TestCluster implements AsyncDisposable {
     }
   }
 
+  /** What a person would look at first: nodes, pods, those that aren't ready, events and the log. */
+  async diagnosis(): Promise<string> {
+    const unready = [
+      'go-template={{range .items}}{{$p := .}}{{range .status.conditions}}{{if eq .type "Ready"}}{{if ne .status "True"}}',
+      "{{$p.metadata.namespace}}/{{$p.metadata.name}} {{end}}{{end}}{{end}}{{end}}",
+    ].join("");
+    const say = async (args: string[]) => {
+      const { stdout, stderr } = await this.tryKubectl(args, { timeout: 5000 });
+      return `--- kubectl ${args.slice(0, 4).join(" ")}\n${stdout}${stderr}`;
+    };
+    const names = (await this.tryKubectl(["get", "pods", "-A", "-o", unready], { timeout: 5000 })).stdout.trim();
+    const parts = await Promise.all([
+      say(["get", "nodes,pods", "-A", "-o", "wide"]),
+      ...names
+        .split(" ")
+        .filter((name) => name !== "")
+        .slice(0, 5)
+        .map((name) => say(["describe", "pod", "-n", ...(name.split("/") as [string, string])])),
+      say(["get", "events", "-A", "--sort-by=.lastTimestamp"]),
+    ]);
+    return [...parts, `--- ${join(this.dataDir, "log/kubun.log")}`, this.log()].join("\n");
+  }
+
   env(): Record<string, string> {
     const home = join(this.dir, "home");
     mkdirSync(home, { recursive: true });
@@ -142,7 +176,10 @@ export class TestCluster implements AsyncDisposable {
   /** kubectl that has to succeed; returns what it printed. */
   async kubectl(args: string[], options: RunOptions & { kubectl?: string } = {}): Promise<string> {
     const r = await this.tryKubectl(args, options);
-    if (r.code !== 0) throw new Error(`kubectl ${args.join(" ")}: exit code ${r.code}\n${r.stdout}${r.stderr}`);
+    if (r.code !== 0) {
+      const why = WAITS.has(args[0] ?? "") ? `\n${await this.diagnosis()}` : "";
+      throw new Error(`kubectl ${args.join(" ")}: exit code ${r.code}\n${r.stdout}${r.stderr}${why}`);
+    }
     return r.stdout;
   }
 
@@ -151,6 +188,7 @@ export class TestCluster implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    clusters.delete(this);
     const r = await kubun(["down", "--purge", `--data-dir=${this.dataDir}`], { timeout: 60_000 });
     rmSync(this.dir, { recursive: true, force: true });
     if (r.code !== 0) throw new Error(`down: exit code ${r.code}\n${r.stdout}${r.stderr}`);
