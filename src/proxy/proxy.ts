@@ -27,6 +27,8 @@ export interface ProxyOptions {
   tableName: string;
   /** Where pods have their addresses; traffic that leaves it, or comes from elsewhere, is masqueraded. */
   podCidrs: readonly string[];
+  /** Networks of service addresses; what no service has of them is refused instead of routed. */
+  serviceCidrs?: readonly string[];
   /**
    * Sets a kernel setting ("net/ipv4/conf/all/route_localnet") so that the caller
    * can put it back. With it, NodePorts are served on 127.0.0.1 as well.
@@ -94,6 +96,7 @@ export class KubeProxy implements Component {
     this.#table = new Table({
       name: options.tableName,
       podCidrs: options.podCidrs,
+      serviceCidrs: options.serviceCidrs ?? [],
       localhostNodePorts: options.setSysctl !== undefined,
     });
   }

@@ -7,7 +7,7 @@ import { Table } from "./table.ts";
 import { service, slice } from "./testing.ts";
 
 const maglev = new Maglev();
-const options = { name: "t", podCidrs: ["10.244.0.0/16"], localhostNodePorts: true };
+const options = { name: "t", podCidrs: ["10.244.0.0/16"], serviceCidrs: ["10.96.0.0/12"], localhostNodePorts: true };
 const context = { podCidrs: options.podCidrs, maglev };
 
 /** As much of nftables as the scripts use: it refuses what the kernel would refuse. */

@@ -6,6 +6,8 @@ export interface TableOptions {
   /** Name of the table, of family ip. */
   name: string;
   podCidrs: readonly string[];
+  /** Networks of service addresses: what no service has of them is refused, and never leaves the node. */
+  serviceCidrs: readonly string[];
   /** Serve NodePorts on 127.0.0.0/8 too, which needs net.ipv4.conf.all.route_localnet. */
   localhostNodePorts: boolean;
 }
@@ -14,7 +16,7 @@ export interface TableOptions {
 const mark = "0x4000";
 
 /** The commands that make the table anew, without services. */
-export function baseTable({ name, podCidrs, localhostNodePorts }: TableOptions): string[] {
+export function baseTable({ name, podCidrs, serviceCidrs, localhostNodePorts }: TableOptions): string[] {
   const t = `ip ${name}`;
   const pods = `{ ${podCidrs.join(", ")} }`;
   const chain = (chainName: string, hook = "") => `add chain ${t} ${chainName}${hook ? ` { type ${hook}; }` : ""}`;
@@ -50,6 +52,7 @@ export function baseTable({ name, podCidrs, localhostNodePorts }: TableOptions):
     chain("unserved"),
     rule("unserved", "ip daddr . meta l4proto . th dport vmap @no-endpoint-services"),
     rule("unserved", "ip daddr @cluster-ips reject"),
+    ...(serviceCidrs.length > 0 ? [rule("unserved", `ip daddr { ${serviceCidrs.join(", ")} } reject with icmp type host-unreachable`)] : []),
     chain("filter-input", "filter hook input priority filter"),
     rule("filter-input", `ct state new ${nodePorts} @no-endpoint-nodeports`),
     chain("filter-forward", "filter hook forward priority filter"),

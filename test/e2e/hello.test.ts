@@ -29,6 +29,14 @@ test("the page is served over the ClusterIP from the host, and ten requests reac
   expect(answers.size).toBeGreaterThan(1);
 });
 
+test("an address that no service has is refused on the node instead of leaving it", async () => {
+  const [, a, b, c] = /--service-cidr=(\d+)\.(\d+)\.(\d+)\./.exec(cluster.flags.join(" "))!.map(Number);
+  const started = performance.now();
+  const r = await run(["curl", "-sS", "--max-time", "10", `http://${a}.${b}.${c! + 15}.254/`]);
+  expect(r.code).toBe(7);
+  expect(performance.now() - started).toBeLessThan(5000);
+});
+
 test("the page is served over a NodePort, at the node's address and on loopback", async () => {
   const port = (await cluster.kubectl(["get", "service", "hello", "-o", "jsonpath={.spec.ports[0].nodePort}"])).trim();
   const node = (

@@ -57,6 +57,7 @@ export function nodeSpec(
     cgroupRoot: index === 0 ? cgroupRootOf(cluster.id) : `${cgroupRootOf(cluster.id)}/${home}`,
     podCidr: podCidrOf(cluster.podCidr, index),
     clusterPodCidr: cluster.podCidr,
+    serviceCidr: cluster.serviceCidr,
     clusterDomain: cluster.clusterDomain,
     dnsIp: nthAddress(parseCidr(cluster.serviceCidr), 10),
     cniConfDir: dir.file(home, "cni/net.d"),

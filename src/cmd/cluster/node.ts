@@ -22,6 +22,7 @@ export interface NodeSpec {
   /** This node's share of the pod network. */
   podCidr: string;
   clusterPodCidr: string;
+  serviceCidr: string;
   clusterDomain: string;
   dnsIp: string;
   cniConfDir: string;
@@ -87,6 +88,7 @@ export async function startNode(
       nodeName: spec.name,
       tableName: proxyTable(spec.clusterId),
       podCidrs: [spec.clusterPodCidr, ...spec.hostNetworks],
+      serviceCidrs: [spec.serviceCidr],
       setSysctl: spec.index > 0 ? (key, value) => writeFileSync(join("/proc/sys", key), value) : setSysctl,
     });
     await Promise.all([
