@@ -1,7 +1,10 @@
 // /healthz, /livez, /readyz and /metrics of a component that serves nothing else.
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
+import { issue } from "../platform/certificate.ts";
 import { UsageError } from "./flags.ts";
+
+const DAY = 86_400_000;
 
 export interface HealthOptions {
   /** What sets the address, for the error when it is taken. */
@@ -47,27 +50,14 @@ const listen = (o: HealthOptions) =>
   });
 
 /** The files' certificate and key, or without files a fresh self-signed one, as upstream's components make. */
-export async function servingCertificate(certFile: string, keyFile: string, name: string): Promise<{ cert: string; key: string }> {
+export function servingCertificate(certFile: string, keyFile: string, name: string): { cert: string; key: string } {
   if (certFile && keyFile) return { cert: readFileSync(certFile, "utf8"), key: readFileSync(keyFile, "utf8") };
-  await import("reflect-metadata");
-  const x509 = await import("@peculiar/x509");
-  const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
-  const keys = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
   const addresses = Object.values(networkInterfaces()).flatMap((a) => (a ?? []).filter((i) => i.family === "IPv4").map((i) => i.address));
-  const day = 86_400_000;
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    name: `CN=${name}`,
-    notBefore: new Date(Date.now() - day),
-    notAfter: new Date(Date.now() + 365 * day),
-    signingAlgorithm: algorithm,
-    keys,
-    extensions: [
-      new x509.SubjectAlternativeNameExtension([
-        { type: "dns", value: "localhost" },
-        ...addresses.map((value) => ({ type: "ip" as const, value })),
-      ]),
-    ],
+  return issue({
+    commonName: name,
+    notBefore: new Date(Date.now() - DAY),
+    notAfter: new Date(Date.now() + 365 * DAY),
+    usages: ["serverAuth"],
+    hosts: ["localhost", ...addresses],
   });
-  const key = x509.PemConverter.encode(await crypto.subtle.exportKey("pkcs8", keys.privateKey), "PRIVATE KEY");
-  return { cert: certificate.toString("pem"), key };
 }

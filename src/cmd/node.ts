@@ -28,7 +28,7 @@ export default command({
     const cluster = dir.read();
     if (!cluster) throw new UsageError(`no cluster in ${dir.path}`);
     const settings = JSON.parse(readFileSync(nodeFile(cluster, values.index), "utf8")) as NodeProcessFile;
-    const pki = await Pki.open(dir.file("pki"));
+    const pki = Pki.open(dir.file("pki"));
     const { HttpTransport } = await import("../client/http.ts");
     const spec = nodeSpec(dir, cluster, { index: settings.index, ip: settings.ip, runtime: settings.runtime, endpoint: "", nodes: 1 });
     const certs = await Promise.all([
