@@ -130,9 +130,10 @@ export class ApiServer implements Component {
     const opened = listen.length ? this.#http() : undefined;
     opened?.catch(() => undefined);
     await this.#storage.start();
+    // Whoever gets through has to find the roles: without them everybody would be refused.
+    await bootstrap(this.#storage, this.#registry.resources, this.#registry.now());
     await opened;
     for (const at of listen) await this.#listen(at);
-    await bootstrap(this.#storage, this.#registry.resources, this.#registry.now());
     await this.#services.repair();
     const port = Number(new URL(this.#address ?? "https://127.0.0.1:6443").port || 443);
     await ensureKubernetesService(this.#registry, this.#networks, port, this.#options.advertiseAddress);
