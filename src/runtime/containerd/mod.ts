@@ -212,17 +212,25 @@ export class Containerd implements Component {
   }
 }
 
+async function removePod(runtime: Clients["runtime"], podSandboxId: string): Promise<void> {
+  const { containers } = await runtime.listContainers({ filter: { podSandboxId } });
+  await Promise.all(containers.map(({ id: containerId }) => runtime.stopContainer({ containerId, timeout: 0n })));
+  await runtime.stopPodSandbox({ podSandboxId });
+  await runtime.removePodSandbox({ podSandboxId });
+}
+
 async function removePods(o: ContainerdOptions): Promise<void> {
   await withClients(o, async ({ runtime }) => {
-    const { items } = await runtime.listPodSandbox({});
-    await Promise.all(
-      items.map(async ({ id: podSandboxId }) => {
-        const { containers } = await runtime.listContainers({ filter: { podSandboxId } });
-        await Promise.all(containers.map(({ id: containerId }) => runtime.stopContainer({ containerId, timeout: 0n })));
-        await runtime.stopPodSandbox({ podSandboxId });
-        await runtime.removePodSandbox({ podSandboxId });
-      }),
-    );
+    const deadline = Date.now() + STOP_PATIENCE;
+    for (;;) {
+      const { items } = await runtime.listPodSandbox({});
+      const results = await Promise.allSettled(items.map(({ id }) => removePod(runtime, id)));
+      const failed = results.find((r) => r.status === "rejected");
+      if (failed === undefined) return;
+      // A container that a killed kubelet was starting can be stopped only once it runs.
+      if (Date.now() > deadline) throw failed.reason;
+      await delay(20);
+    }
   });
 }
 
