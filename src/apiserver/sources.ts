@@ -21,6 +21,7 @@ export function rbacSource(resources: Resources): RbacSource {
   return {
     clusterRole: (name) => clusterRoles.get(name)?.object as rbac.ClusterRole | undefined,
     role: (namespace, name) => roles.get(objectKey(namespace, name))?.object as rbac.Role | undefined,
+    generation: () => clusterBindings.generation + bindings.generation,
     clusterRoleBindings: () => clusterBindings.all().map((e) => e.object as rbac.ClusterRoleBinding),
     roleBindings: (namespace) => bindings.by("namespace", namespace).map((e) => e.object as rbac.RoleBinding),
   };

@@ -110,6 +110,7 @@ describe("role-based access control", () => {
   const authorizer = new RbacAuthorizer({
     clusterRole: (name) => roles.get(name),
     role: () => undefined,
+    generation: () => 0,
     clusterRoleBindings: () => objects.filter((o) => o.kind === "ClusterRoleBinding") as rbac.ClusterRoleBinding[],
     roleBindings: (ns) => (ns === "team" ? [reader] : []),
   });
@@ -151,6 +152,35 @@ describe("role-based access control", () => {
     ["discovery is for those who are known", { user: user("jane"), verb: "get", path: "/apis/apps/v1" }, true],
   ];
   for (const [title, attributes, allowed] of rows) test(title, () => expect(authorizer.authorize(attributes).allowed).toBe(allowed));
+
+  test("a binding counts from the moment it is there until it is gone", () => {
+    const bound: rbac.RoleBinding[] = [];
+    let generation = 0;
+    const changing = new RbacAuthorizer({
+      clusterRole: (name) => roles.get(name),
+      role: () => undefined,
+      generation: () => generation,
+      clusterRoleBindings: () => [],
+      roleBindings: () => bound,
+    });
+    const asked = on(user("jane"), "list", "pods", "team");
+    const said: boolean[] = [];
+    for (const change of [() => {}, () => bound.push(reader), () => bound.pop()]) {
+      change();
+      generation++;
+      said.push(changing.authorize(asked).allowed);
+    }
+    expect(said).toEqual([false, true, false]);
+  });
+
+  test("an allowance tells which binding it comes from", () => {
+    expect(authorizer.authorize(on(user("system:serviceaccount:team:robot"), "get", "pods", "team")).reason).toBe(
+      'RBAC: allowed by RoleBinding "readers/team" of ClusterRole "view" to ServiceAccount "robot/team"',
+    );
+    expect(authorizer.authorize(on(user("a", "system:nodes"), "get", "services", "x")).reason).toBe(
+      'RBAC: allowed by ClusterRoleBinding "system:node" of ClusterRole "system:node" to Group "system:nodes"',
+    );
+  });
 
   test("a refusal names the user, the verb and the resource", () => {
     expect(forbiddenFor(on(user("jane"), "list", "pods", "x")).message).toBe(

@@ -3,11 +3,14 @@
 import type * as rbac from "../../api/gen/rbac/v1.ts";
 import { forbidden, type StatusError } from "../../api/status.ts";
 import type { Attributes, UserInfo } from "../request.ts";
+import { type Grant, Grants } from "./grants.ts";
 
 /** Where roles and bindings are read from: the watch cache. */
 export interface RbacSource {
   clusterRole(name: string): rbac.ClusterRole | undefined;
   role(namespace: string, name: string): rbac.Role | undefined;
+  /** Another number after any change of a binding. */
+  generation(): number;
   clusterRoleBindings(): Iterable<rbac.ClusterRoleBinding>;
   roleBindings(namespace: string): Iterable<rbac.RoleBinding>;
 }
@@ -18,50 +21,40 @@ export interface Decision {
 }
 
 const MASTERS = "system:masters";
-const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):([^:]+)$/;
-
-function appliesTo(subject: rbac.Subject, user: UserInfo, bindingNamespace: string | undefined): boolean {
-  switch (subject.kind) {
-    case "User":
-      return subject.name === user.name;
-    case "Group":
-      return user.groups.includes(subject.name);
-    case "ServiceAccount": {
-      const account = SERVICE_ACCOUNT.exec(user.name);
-      return account?.[1] === (subject.namespace || bindingNamespace) && account?.[2] === subject.name;
-    }
-    default:
-      return false;
-  }
-}
-
 const has = (list: readonly string[] | undefined, value: string) => list?.includes("*") === true || list?.includes(value) === true;
 
-function resourceMatches(rule: rbac.PolicyRule, r: NonNullable<Attributes["resource"]>): boolean {
-  const asked = r.subresource ? `${r.resource}/${r.subresource}` : r.resource;
-  return (rule.resources ?? []).some((x) => x === "*" || x === asked || (r.subresource !== undefined && x === `*/${r.subresource}`));
+/** How rules name what is asked for: "pods", "pods/log". */
+const combined = (r: Attributes["resource"]) => (r?.subresource ? `${r.resource}/${r.subresource}` : (r?.resource ?? ""));
+
+function listed(resources: readonly string[] | undefined, asked: string, subresource: string | undefined): boolean {
+  if (!resources) return false;
+  for (const x of resources)
+    if (x === asked || x === "*" || (subresource !== undefined && x.startsWith("*/") && x.slice(2) === subresource)) return true;
+  return false;
 }
 
-function ruleAllows(rule: rbac.PolicyRule, a: Attributes): boolean {
-  if (!has(rule.verbs, a.verb)) return false;
+function pathMatches(urls: readonly string[] | undefined, path: string): boolean {
+  if (!urls) return false;
+  for (const u of urls) if (u === "*" || u === path || (u.endsWith("*") && path.startsWith(u.slice(0, -1)))) return true;
+  return false;
+}
+
+function ruleAllows(rule: rbac.PolicyRule, a: Attributes, asked: string): boolean {
   const r = a.resource;
-  if (!r)
-    return (rule.nonResourceURLs ?? []).some((u) => u === "*" || u === a.path || (u.endsWith("*") && a.path.startsWith(u.slice(0, -1))));
+  if (!r) return pathMatches(rule.nonResourceURLs, a.path) && has(rule.verbs, a.verb);
   return (
+    listed(rule.resources, asked, r.subresource) &&
     has(rule.apiGroups, r.group) &&
-    resourceMatches(rule, r) &&
+    has(rule.verbs, a.verb) &&
     (!rule.resourceNames?.length || (r.name !== undefined && rule.resourceNames.includes(r.name)))
   );
 }
 
-interface Grant {
-  rules: readonly rbac.PolicyRule[];
-  /** How the reason of a decision names it. */
-  by: string;
-}
-
 export class RbacAuthorizer {
   readonly #source: RbacSource;
+  #generation = -1;
+  #cluster = new Grants([], undefined);
+  readonly #namespaces = new Map<string, Grants>();
 
   constructor(source: RbacSource) {
     this.#source = source;
@@ -69,9 +62,9 @@ export class RbacAuthorizer {
 
   authorize(a: Attributes): Decision {
     if (a.user.groups.includes(MASTERS)) return { allowed: true, reason: "" };
-    for (const grant of this.#grants(a.user, a.resource?.namespace)) {
-      if (grant.rules.some((rule) => ruleAllows(rule, a))) return { allowed: true, reason: `RBAC: allowed by ${grant.by}` };
-    }
+    const asked = combined(a.resource);
+    for (const [rules, grant] of this.#rules(a.user, a.resource?.namespace))
+      for (const rule of rules) if (ruleAllows(rule, a, asked)) return { allowed: true, reason: `RBAC: allowed by ${described(grant)}` };
     return { allowed: false, reason: "" };
   }
 
@@ -83,37 +76,47 @@ export class RbacAuthorizer {
         nonResourceRules: [{ verbs: ["*"], nonResourceURLs: ["*"] }],
       };
     }
-    const rules = [...this.#grants(user, namespace)].flatMap((g) => g.rules);
+    const rules = [...this.#rules(user, namespace)].flatMap(([r]) => r);
     return { resourceRules: rules.filter((r) => r.resources?.length), nonResourceRules: rules.filter((r) => r.nonResourceURLs?.length) };
   }
 
-  *#grants(user: UserInfo, namespace: string | undefined): Generator<Grant> {
-    for (const b of this.#source.clusterRoleBindings()) {
-      const subject = b.subjects?.find((s) => appliesTo(s, user, undefined));
-      const rules = subject && this.#source.clusterRole(b.roleRef.name)?.rules;
-      if (rules)
-        yield {
-          rules,
-          by: `ClusterRoleBinding ${JSON.stringify(b.metadata.name)} of ClusterRole ${JSON.stringify(b.roleRef.name)} to ${described(subject)}`,
-        };
+  *#rules(user: UserInfo, namespace: string | undefined): Generator<readonly [rules: readonly rbac.PolicyRule[], grant: Grant]> {
+    this.#refresh();
+    for (const grant of this.#cluster.of(user)) {
+      const rules = this.#source.clusterRole(grant.roleRef.name)?.rules;
+      if (rules) yield [rules, grant];
     }
     if (!namespace) return;
-    for (const b of this.#source.roleBindings(namespace)) {
-      const subject = b.subjects?.find((s) => appliesTo(s, user, namespace));
-      if (!subject) continue;
-      const role =
-        b.roleRef.kind === "ClusterRole" ? this.#source.clusterRole(b.roleRef.name) : this.#source.role(namespace, b.roleRef.name);
-      if (role?.rules)
-        yield {
-          rules: role.rules,
-          by: `RoleBinding "${b.metadata.name}/${namespace}" of ${b.roleRef.kind} ${JSON.stringify(b.roleRef.name)} to ${described(subject)}`,
-        };
+    for (const grant of this.#inNamespace(namespace).of(user)) {
+      const { kind, name } = grant.roleRef;
+      const rules = (kind === "ClusterRole" ? this.#source.clusterRole(name) : this.#source.role(namespace, name))?.rules;
+      if (rules) yield [rules, grant];
     }
+  }
+
+  #refresh(): void {
+    const generation = this.#source.generation();
+    if (generation === this.#generation) return;
+    this.#generation = generation;
+    this.#cluster = new Grants(this.#source.clusterRoleBindings(), undefined);
+    this.#namespaces.clear();
+  }
+
+  #inNamespace(namespace: string): Grants {
+    let grants = this.#namespaces.get(namespace);
+    if (!grants) {
+      grants = new Grants(this.#source.roleBindings(namespace), namespace);
+      this.#namespaces.set(namespace, grants);
+    }
+    return grants;
   }
 }
 
-const described = (s: rbac.Subject) =>
-  s.kind === "ServiceAccount" ? `${s.kind} "${s.name}/${s.namespace}"` : `${s.kind} ${JSON.stringify(s.name)}`;
+function described({ binding, namespace, roleRef, subject: s }: Grant): string {
+  const by = namespace === undefined ? `ClusterRoleBinding ${JSON.stringify(binding)}` : `RoleBinding "${binding}/${namespace}"`;
+  const to = s.kind === "ServiceAccount" ? `"${s.name}/${s.namespace || namespace}"` : JSON.stringify(s.name);
+  return `${by} of ${roleRef.kind} ${JSON.stringify(roleRef.name)} to ${s.kind} ${to}`;
+}
 
 /** The 403 of a request that nothing allows, in upstream's words. */
 export function forbiddenFor(a: Attributes, reason = ""): StatusError {
@@ -121,7 +124,7 @@ export function forbiddenFor(a: Attributes, reason = ""): StatusError {
   const why = reason ? `: ${reason}` : "";
   const r = a.resource;
   if (!r) return forbidden({ resource: "" }, "", `User ${user} cannot ${a.verb} path ${JSON.stringify(a.path)}${why}`);
-  const resource = r.subresource ? `${r.resource}/${r.subresource}` : r.resource;
+  const resource = combined(r);
   const where = r.namespace ? `in the namespace ${JSON.stringify(r.namespace)}` : "at the cluster scope";
   return forbidden(
     { group: r.group, resource: r.resource },

@@ -33,6 +33,7 @@ export class Bucket {
   #head = 0;
   /** Every change after this revision is in the ring. */
   #since = 0;
+  #generation = 0;
 
   /** `indexes` name what lists and watches can be narrowed by, besides "namespace" and "name". */
   constructor(prefix: string, indexes: Record<string, Index> = {}) {
@@ -48,6 +49,11 @@ export class Bucket {
 
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** Another number after any change: what was computed from the entries is of no use any more. */
+  get generation(): number {
+    return this.#generation;
   }
 
   get(key: string): Entry | undefined {
@@ -72,6 +78,7 @@ export class Bucket {
 
   /** Takes over what the store held at a revision; history starts after it. */
   reset(entries: Iterable<Entry>, revision: number): void {
+    this.#generation++;
     this.#entries.clear();
     for (const m of this.#indexed.values()) m.clear();
     this.#sorted = undefined;
@@ -138,6 +145,7 @@ export class Bucket {
   }
 
   #put(entry: Entry, before: Entry | undefined): void {
+    this.#generation++;
     this.#entries.set(entry.key, entry);
     if (!before && this.#sorted) insert(this.#sorted, entry.key);
     for (const [name, index] of this.#indexes) {
@@ -156,6 +164,7 @@ export class Bucket {
   }
 
   #remove(entry: Entry): void {
+    this.#generation++;
     this.#entries.delete(entry.key);
     if (this.#sorted) this.#sorted.splice(position(this.#sorted, entry.key), 1);
     for (const [name, index] of this.#indexes) {
