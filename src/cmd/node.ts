@@ -2,16 +2,31 @@
 // runs it inside the node's network namespace.
 import { readFileSync } from "node:fs";
 import { setVerbosity } from "../platform/log.ts";
-import { nodeSpec } from "./cluster/cluster.ts";
+import { componentRows, serveControl } from "./cluster/control.ts";
 import { startNode } from "./cluster/node.ts";
 import { type NodeProcessFile, nodeFile } from "./cluster/node-processes.ts";
+import { nodeSpec } from "./cluster/node-spec.ts";
 import { Pki } from "./cluster/pki.ts";
-import { Progress, type StepEvent } from "./cluster/progress.ts";
+import { DetachedProgress } from "./cluster/progress.ts";
 import { DataDir } from "./cluster/state.ts";
 import { command, integer, text, UsageError, verbosity } from "./flags.ts";
 
-class Quiet extends Progress {
-  step(_event: StepEvent): void {}
+async function start(dir: DataDir, index: number, progress: DetachedProgress) {
+  const cluster = dir.read();
+  if (!cluster) throw new UsageError(`no cluster in ${dir.path}`);
+  const settings = JSON.parse(readFileSync(nodeFile(cluster, index), "utf8")) as NodeProcessFile;
+  const pki = Pki.open(dir.file("pki"));
+  const { HttpTransport } = await import("../client/http.ts");
+  const spec = nodeSpec(dir, cluster, { index, ip: settings.ip, runtime: settings.runtime, endpoint: "", hostNetworks: [] });
+  const certs = [
+    pki.leaf({ name: `${spec.name}-kubelet-client`, commonName: `system:node:${spec.name}`, organizations: ["system:nodes"] }),
+    pki.leaf({ name: `${spec.name}-proxy-client`, commonName: "system:kube-proxy", organizations: ["system:node-proxier"] }),
+  ] as const;
+  const transport = (user: string) => {
+    const pair = user.startsWith("system:node:") ? certs[0] : certs[1];
+    return new HttpTransport({ server: settings.server, ca: pki.ca.cert, cert: pair.cert, key: pair.key });
+  };
+  return { node: await startNode(spec, pki, transport, progress), server: settings.server, kubeconfig: cluster.kubeconfig ?? "" };
 }
 
 export default command({
@@ -24,26 +39,21 @@ export default command({
   },
   async run(values) {
     setVerbosity(values.v);
-    const dir = new DataDir(values["data-dir"]);
-    const cluster = dir.read();
-    if (!cluster) throw new UsageError(`no cluster in ${dir.path}`);
-    const settings = JSON.parse(readFileSync(nodeFile(cluster, values.index), "utf8")) as NodeProcessFile;
-    const pki = Pki.open(dir.file("pki"));
-    const { HttpTransport } = await import("../client/http.ts");
-    const spec = nodeSpec(dir, cluster, { index: settings.index, ip: settings.ip, runtime: settings.runtime, endpoint: "", nodes: 1 });
-    const certs = await Promise.all([
-      pki.leaf({ name: `${spec.name}-kubelet-client`, commonName: `system:node:${spec.name}`, organizations: ["system:nodes"] }),
-      pki.leaf({ name: `${spec.name}-proxy-client`, commonName: "system:kube-proxy", organizations: ["system:node-proxier"] }),
-    ]);
-    const transport = (user: string) => {
-      const pair = user.startsWith("system:node:") ? certs[0] : certs[1];
-      return new HttpTransport({ server: settings.server, ca: pki.ca.cert, cert: pair.cert, key: pair.key });
-    };
-    const node = await startNode(spec, pki, transport, new Quiet());
-    await new Promise<void>((done) => {
+    const ended = new Promise<void>((done) => {
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => done());
     });
-    for (const c of [...node.components].reverse()) await c.stop();
-    return 0;
+    const progress = new DetachedProgress();
+    try {
+      const { node, server, kubeconfig } = await start(new DataDir(values["data-dir"]), values.index, progress);
+      const control = serveControl(node.spec.runDir, () => componentRows(node.components, node.spec.name));
+      progress.send({ type: "ready", server, kubeconfig });
+      await ended;
+      control.stop();
+      for (const c of [...node.components].reverse()) await c.stop();
+      return 0;
+    } catch (e) {
+      progress.send({ type: "failed", message: e instanceof Error ? e.message : String(e), usage: e instanceof UsageError });
+      throw e;
+    }
   },
 });

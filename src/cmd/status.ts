@@ -19,14 +19,22 @@ function table(rows: string[][]): string {
 
 function render(s: ClusterStatus): string {
   const components = [
-    ["COMPONENT", "HEALTH", "VERSION", "ADDRESS", "PID", "MEMORY"],
-    ...s.components.map((c) => [c.name, c.healthy ? "ok" : c.message, c.version, c.address || "-", String(c.pid), mib(c.memory)]),
+    ["COMPONENT", "NODE", "HEALTH", "VERSION", "ADDRESS", "PID", "MEMORY"],
+    ...s.components.map((c) => [
+      c.name,
+      c.node || "-",
+      c.healthy ? "ok" : c.message,
+      c.version || "-",
+      c.address || "-",
+      c.pid ? String(c.pid) : "-",
+      mib(c.memory),
+    ]),
   ];
   const nodes = [
     ["NODE", "STATUS", "ADDRESS", "VERSION", "RUNTIME", "PODS"],
     ...s.nodes.map((n) => [n.name, n.ready ? "Ready" : "NotReady", n.address, n.version, n.runtime, String(n.pods)]),
   ];
-  const processes = new Map(s.components.map((c) => [c.pid, c.memory]));
+  const processes = new Map(s.components.filter((c) => c.pid > 0).map((c) => [c.pid, c.memory]));
   const total = [...processes.values()].reduce((a, b) => a + b, 0);
   return `cluster ${s.id} at ${s.server}: ${s.ready ? "ready" : "not ready"}, ${mib(total)} in ${processes.size} process${processes.size === 1 ? "" : "es"}\n\n${table(components)}\n${s.nodes.length ? `\n${table(nodes)}\n` : ""}`;
 }

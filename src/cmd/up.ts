@@ -7,6 +7,7 @@ import { Checklist } from "./cluster/checklist.ts";
 import { checkNetworks, parseCidr } from "./cluster/cidr.ts";
 import { fetchStatus } from "./cluster/control.ts";
 import { nodeAddress } from "./cluster/host.ts";
+import { podCidrOf } from "./cluster/nodes.ts";
 import { type DetachedMessage, DetachedProgress, type Progress } from "./cluster/progress.ts";
 import { type ClusterFile, DataDir, isRunning } from "./cluster/state.ts";
 import type { UpOptions } from "./cluster/up-options.ts";
@@ -34,7 +35,12 @@ const flags = {
   "data-dir": text("DIR", ".kubun", "folder that holds all of the cluster's data"),
   kubeconfig: text("FILE", "", "where to write the administrator's kubeconfig (default DATA-DIR/admin.kubeconfig)"),
   port: integer("N", 6443, "port of the apiserver; 0 picks a free one", [0, 65535]),
-  nodes: integer("N", 1, "number of nodes; those after the first each get a network namespace", [1, 100]),
+  nodes: integer(
+    "N",
+    1,
+    "number of nodes; those after the first each get a network namespace (default of an existing cluster: as many as it has)",
+    [1, 100],
+  ),
   "pod-cidr": network("10.244.0.0/16", "network of pods; each node gets a /24 of it"),
   "service-cidr": network("10.96.0.0/12", "network of service addresses"),
   "cluster-domain": domain,
@@ -60,7 +66,10 @@ function checked(values: { [K in keyof typeof flags]: (typeof flags)[K] extends 
   if (!values["control-plane-only"] && process.getuid?.() !== 0) {
     throw new UsageError("a node needs root, for containers and their networks: run as root, or with --control-plane-only");
   }
+  if (endpoint !== "" && values.nodes > 1)
+    throw new UsageError("--container-runtime-endpoint and --nodes exclude each other: each node needs a runtime of its own");
   checkNetworks(values["pod-cidr"], values["service-cidr"], nodeAddress());
+  podCidrOf(values["pod-cidr"], values.nodes - 1);
   return {
     dataDir,
     kubeconfig: resolve(values.kubeconfig || `${dataDir}/admin.kubeconfig`),
@@ -72,6 +81,7 @@ function checked(values: { [K in keyof typeof flags]: (typeof flags)[K] extends 
     runtime: values.runtime,
     containerRuntimeEndpoint: endpoint,
     controlPlaneOnly: values["control-plane-only"],
+    verbosity: values.v,
   };
 }
 
@@ -180,6 +190,8 @@ export default command({
       if (given.has("port") && options.port !== 0 && new URL(stored.server).port !== String(options.port)) {
         throw new UsageError(`--port ${options.port}: the cluster in ${dir.path} already runs at ${stored.server}; 'kubun down' stops it`);
       }
+      if (given.has("nodes") && stored.nodes !== options.nodes)
+        throw new UsageError(`--nodes ${options.nodes}: the cluster in ${dir.path} runs with ${stored.nodes}: 'kubun down' first, then up`);
       dir.open(options, given as ReadonlySet<string>);
       process.stdout.write(`already running at ${stored.server} (process ${stored.pid})\n${hint(stored.kubeconfig)}`);
       return 0;

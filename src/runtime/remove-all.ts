@@ -22,6 +22,8 @@ import { releaseKernelState } from "./sandbox/sandboxes.ts";
 
 export interface RemoveAllOptions extends layout.RuntimePaths {
   clusterId: string;
+  /** The node's group where the cluster has several nodes; then what the others have stays. */
+  cgroupParent?: string;
 }
 
 const log = logger("runtime");
@@ -89,7 +91,7 @@ function freeAddresses(confDir: string | undefined): void {
 /** Removes all of a cluster's containers and sandboxes with all that they had. Idempotent. */
 export async function removeAll(options: RemoveAllOptions): Promise<void> {
   const set = settings(options);
-  const parents = new Set([`/kubun-${options.clusterId}`, ...(set.cgroupParent ? [set.cgroupParent] : [])]);
+  const parents = new Set([options.cgroupParent ?? `/kubun-${options.clusterId}`, ...(set.cgroupParent ? [set.cgroupParent] : [])]);
   const binDirs = set.cniBinDirs ?? ["/usr/lib/cni", "/opt/cni/bin"];
   const conmons = monitors(options);
   for (const parent of parents) await killCgroup(parent);
@@ -103,7 +105,8 @@ export async function removeAll(options: RemoveAllOptions): Promise<void> {
   for (const id of entries(join(options.runDir, "ns"))) releaseKernelState(options, id);
   detachAllUnder(options.runDir);
   detachAllUnder(options.root);
-  if (existsSync("/usr/sbin/nft")) await removeAllHostPorts(options.clusterId);
+  // A node of several has its host ports in its own network, which goes as a whole.
+  if (options.cgroupParent === undefined && existsSync("/usr/sbin/nft")) await removeAllHostPorts(options.clusterId);
   freeAddresses(set.cniConfDir);
   for (const parent of parents) await removeCgroup(parent);
   for (const dir of [layout.containers(options), layout.sandboxes(options), layout.exits(options), options.runDir]) {

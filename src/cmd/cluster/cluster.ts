@@ -1,20 +1,20 @@
 // Puts a cluster together and keeps it: control plane, node, name server.
 import { accessSync, constants, mkdirSync } from "node:fs";
-import { hostname } from "node:os";
 import type * as core from "../../api/gen/core/v1.ts";
 import type { Component } from "../../platform/component.ts";
 import { logger } from "../../platform/log.ts";
-import { VERSION } from "../../platform/version.ts";
 import { UsageError } from "../flags.ts";
 import { ensureAddons } from "./addons.ts";
-import { formatIp, nthAddress, parseCidr } from "./cidr.ts";
-import { type ClusterStatus, serveControl } from "./control.ts";
+import { clusterStatus, isReady, type StatusSources } from "./cluster-status.ts";
+import { serveControl } from "./control.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 import { nodeAddress } from "./host.ts";
+import type { HostNetwork } from "./host-network.ts";
 import { type NodeSpec, type RunningNode, startNode } from "./node.ts";
-import { hostNetwork } from "./node-hosts.ts";
-import { NodeProcesses } from "./node-processes.ts";
+import type { NodeProcesses } from "./node-processes.ts";
 import { chooseRuntime } from "./node-runtime.ts";
+import { nodeSpec } from "./node-spec.ts";
+import { nodeHomes, nodeName } from "./nodes.ts";
 import type { Progress } from "./progress.ts";
 import { type ClusterFile, DataDir, processStartTime } from "./state.ts";
 import type { UpOptions } from "./up-options.ts";
@@ -25,46 +25,6 @@ export interface RunningCluster {
   server: string;
   /** Ends the processes' work; containers keep running. */
   stop(): Promise<void>;
-}
-
-/** A node's name, as upstream's kubelet takes it from the host. */
-export const nodeName = (index: number) => (index === 0 ? hostname().toLowerCase() : `${hostname().toLowerCase()}-${index + 1}`);
-
-/** The n-th /24 of the pod network. */
-export function podCidrOf(clusterPodCidr: string, index: number): string {
-  const all = parseCidr(clusterPodCidr);
-  if (index >= 2 ** (24 - all.bits)) throw new UsageError(`--pod-cidr ${clusterPodCidr} has no /24 left for node ${index + 1}`);
-  return `${formatIp(all.base + index * 256)}/24`;
-}
-
-export const cgroupRootOf = (clusterId: string) => `/kubun-${clusterId}`;
-
-/** What node `index` of a cluster is made of. */
-export function nodeSpec(
-  dir: DataDir,
-  cluster: ClusterFile,
-  settings: { index: number; ip: string; runtime: NodeSpec["runtime"]; endpoint: string; nodes: number },
-): NodeSpec {
-  const { index, ip, runtime, endpoint, nodes } = settings;
-  const home = index === 0 ? "node" : `node${index + 1}`;
-  return {
-    name: nodeName(index),
-    index,
-    ip,
-    dir: dir.file(home),
-    runDir: index === 0 ? cluster.runDir : `${cluster.runDir}/n${index + 1}`,
-    clusterId: cluster.id,
-    cgroupRoot: index === 0 ? cgroupRootOf(cluster.id) : `${cgroupRootOf(cluster.id)}/${home}`,
-    podCidr: podCidrOf(cluster.podCidr, index),
-    clusterPodCidr: cluster.podCidr,
-    serviceCidr: cluster.serviceCidr,
-    clusterDomain: cluster.clusterDomain,
-    dnsIp: nthAddress(parseCidr(cluster.serviceCidr), 10),
-    cniConfDir: dir.file(home, "cni/net.d"),
-    runtime,
-    externalEndpoint: endpoint,
-    hostNetworks: index === 0 && nodes > 1 ? [hostNetwork(cluster.id).cidr] : [],
-  };
 }
 
 async function startDns(cluster: ClusterFile, plane: ControlPlane, node: NodeSpec, progress: Progress): Promise<Component> {
@@ -83,6 +43,15 @@ async function startDns(cluster: ClusterFile, plane: ControlPlane, node: NodeSpe
   return dns;
 }
 
+/** As many nodes as the user says, else as there were. */
+const nodesWanted = (options: UpOptions, cluster: ClusterFile, given: ReadonlySet<string>): number =>
+  given.has("nodes") ? options.nodes : (cluster.nodes ?? options.nodes);
+
+async function hostNetworkOf(cluster: ClusterFile): Promise<HostNetwork> {
+  const { hostCidrOf, hostNetwork } = await import("./further-nodes.ts");
+  return hostNetwork(hostCidrOf(cluster));
+}
+
 /** Resolves when the apiserver says that the node is Ready. */
 async function nodeReady(plane: ControlPlane, name: string): Promise<void> {
   const target = { group: "", version: "v1", resource: "nodes" };
@@ -93,68 +62,38 @@ async function nodeReady(plane: ControlPlane, name: string): Promise<void> {
     { fieldSelector: `metadata.name=${name}`, sendInitialEvents: true, allowWatchBookmarks: true, resourceVersionMatch: "NotOlderThan" },
     end.signal,
   )) {
-    if (event.type !== "BOOKMARK" && event.object.status?.conditions?.some((c) => c.type === "Ready" && c.status === "True")) break;
+    if (event.type !== "BOOKMARK" && isReady(event.object)) break;
   }
   end.abort();
 }
 
+/** Starts the nodes after the first; `running` gets what has to be stopped again. */
 async function startFurtherNodes(
-  options: UpOptions,
-  dir: DataDir,
-  cluster: ClusterFile,
-  plane: ControlPlane,
-  runtime: NodeSpec["runtime"],
+  start: { options: UpOptions; dir: DataDir; cluster: ClusterFile; plane: ControlPlane; runtime: NodeSpec["runtime"]; hostCidr: string },
+  running: Component[],
   progress: Progress,
-): Promise<Component> {
-  const more = new NodeProcesses(dir, cluster, { runtime, nodes: options.nodes, server: plane.server });
+): Promise<NodeProcesses> {
+  const { options, dir, cluster, plane, runtime, hostCidr } = start;
+  const { NodeProcesses } = await import("./further-nodes.ts");
+  const more = new NodeProcesses(dir, cluster, {
+    runtime,
+    nodes: options.nodes,
+    server: plane.server,
+    hostCidr,
+    verbosity: options.verbosity,
+  });
+  running.push(more);
   await progress.run(more.name, () => more.start());
   const names = Array.from({ length: options.nodes - 1 }, (_, i) => nodeName(i + 1));
   await Promise.all(names.map((name) => progress.run(`node ${name}`, () => nodeReady(plane, name))));
   return more;
 }
 
-function statusOf(plane: ControlPlane, cluster: ClusterFile, components: Component[]): () => Promise<ClusterStatus> {
-  return async () => {
-    const memory = process.memoryUsage.rss();
-    const rows = components.map((c) => {
-      const why = c.notReady();
-      return {
-        name: c.name,
-        healthy: why === undefined,
-        message: why ?? "",
-        version: VERSION,
-        address: c.address ?? "",
-        pid: process.pid,
-        memory,
-      };
-    });
-    const api = plane.transport("system:kubun", "system:masters");
-    const [nodes, pods] = await Promise.all([
-      api.list<core.Node>({ group: "", version: "v1", resource: "nodes" }),
-      api.list<core.Pod>({ group: "", version: "v1", resource: "pods" }),
-    ]);
-    const nodeRows = nodes.items.map((n) => ({
-      name: n.metadata.name!,
-      ready: n.status?.conditions?.some((c) => c.type === "Ready" && c.status === "True") ?? false,
-      address: n.status?.addresses?.find((a) => a.type === "InternalIP")?.address ?? "",
-      version: n.status?.nodeInfo?.kubeletVersion ?? "",
-      runtime: n.status?.nodeInfo?.containerRuntimeVersion ?? "",
-      pods: pods.items.filter((p) => p.spec.nodeName === n.metadata.name).length,
-    }));
-    return {
-      id: cluster.id,
-      ready: rows.every((r) => r.healthy) && nodeRows.every((n) => n.ready),
-      server: plane.server,
-      components: rows,
-      nodes: nodeRows,
-    };
-  };
-}
-
 /** Starts a cluster; what had started is stopped again when a part of it can't. */
-export async function startCluster(options: UpOptions, given: ReadonlySet<string>, progress: Progress): Promise<RunningCluster> {
-  const dir = new DataDir(options.dataDir);
-  const cluster = dir.open(options, given);
+export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>, progress: Progress): Promise<RunningCluster> {
+  const dir = new DataDir(wanted.dataDir);
+  const cluster = dir.open(wanted, given);
+  const options = { ...wanted, nodes: nodesWanted(wanted, cluster, given) };
   try {
     accessSync(dir.path, constants.W_OK);
     mkdirSync(cluster.runDir, { recursive: true, mode: 0o700 });
@@ -179,21 +118,52 @@ export async function startCluster(options: UpOptions, given: ReadonlySet<string
   };
   try {
     const runtime = options.controlPlaneOnly ? "none" : await chooseRuntime(options);
-    const plane = await startControlPlane(options, dir, cluster, ip, progress);
+    // A control plane alone leaves the nodes as they are.
+    const surplus = runtime === "none" ? [] : nodeHomes(dir, cluster).filter((h) => h.index >= options.nodes);
+    if (surplus.length > 0) {
+      const { removeNodes } = await import("./further-nodes.ts");
+      await progress.run("removing nodes", () => removeNodes(dir, cluster, surplus));
+    }
+    const hosts = options.nodes > 1 && runtime !== "none" ? await hostNetworkOf(cluster) : undefined;
+    const plane = await startControlPlane(
+      options,
+      dir,
+      cluster,
+      [ip, hosts?.gateway].filter((a) => a !== undefined),
+      progress,
+    );
     running.push(...plane.components);
+    const api = plane.transport("system:kubun", "system:masters");
+    if (surplus.length > 0) await (await import("./further-nodes.ts")).forgetNodes(api, surplus);
     let node: RunningNode | undefined;
+    let further: NodeProcesses | undefined;
     if (runtime !== "none") {
-      const spec = nodeSpec(dir, cluster, { index: 0, ip: ip!, runtime, endpoint: options.containerRuntimeEndpoint, nodes: options.nodes });
+      const spec = nodeSpec(dir, cluster, {
+        index: 0,
+        ip: ip!,
+        runtime,
+        endpoint: options.containerRuntimeEndpoint,
+        hostNetworks: hosts ? [hosts.cidr] : [],
+      });
       const [started, dns] = await Promise.all([
         startNode(spec, plane.pki, plane.transport, progress),
         startDns(cluster, plane, spec, progress),
       ]);
       node = started;
+      plane.components.push(dns);
       running.push(...node.components, dns);
       await progress.run(`node ${spec.name}`, () => nodeReady(plane, spec.name));
-      if (options.nodes > 1) running.push(await startFurtherNodes(options, dir, cluster, plane, runtime, progress));
+      if (hosts) further = await startFurtherNodes({ options, dir, cluster, plane, runtime, hostCidr: hosts.cidr }, running, progress);
     }
-    const control = serveControl(cluster.runDir, statusOf(plane, cluster, running));
+    const sources: StatusSources = {
+      id: cluster.id,
+      server: plane.server,
+      api,
+      controlPlane: further ? [...plane.components, further] : plane.components,
+      node: node && { name: node.spec.name, components: node.components },
+      further: async () => (await further?.components()) ?? [],
+    };
+    const control = serveControl(cluster.runDir, () => clusterStatus(sources));
     dir.write({
       ...cluster,
       pid: process.pid,
@@ -202,7 +172,8 @@ export async function startCluster(options: UpOptions, given: ReadonlySet<string
       kubeconfig: options.kubeconfig,
       runtime,
       runtimeEndpoint: node?.runtimeEndpoint ?? "",
-      nodes: options.nodes,
+      nodes: options.controlPlaneOnly ? cluster.nodes : options.nodes,
+      hostCidr: hosts?.cidr ?? cluster.hostCidr,
     });
     return {
       server: plane.server,

@@ -7,7 +7,6 @@ import type { Component } from "../../platform/component.ts";
 import { UsageError } from "../flags.ts";
 import { nthAddress, parseCidr } from "./cidr.ts";
 import { writeKubeconfig } from "./kubeconfig.ts";
-import { hostNetwork } from "./node-hosts.ts";
 import { Pki } from "./pki.ts";
 import type { Progress } from "./progress.ts";
 import type { ClusterFile, DataDir } from "./state.ts";
@@ -33,7 +32,8 @@ export async function startControlPlane(
   options: UpOptions,
   dir: DataDir,
   cluster: ClusterFile,
-  nodeIp: string | undefined,
+  /** Addresses of this machine that clients come to; the first is the one that is advertised. */
+  ips: readonly string[],
   progress: Progress,
 ): Promise<ControlPlane> {
   const services = parseCidr(cluster.serviceCidr);
@@ -55,14 +55,7 @@ export async function startControlPlane(
       progress.run("certificates", async () => {
         const pki = Pki.open(dir.file("pki"));
         const hosts = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", `kubernetes.default.svc.${cluster.clusterDomain}`];
-        const addresses = [
-          "localhost",
-          hostname(),
-          "127.0.0.1",
-          nthAddress(services, 1),
-          ...(nodeIp ? [nodeIp] : []),
-          ...(options.nodes > 1 ? [hostNetwork(cluster.id).gateway] : []),
-        ];
+        const addresses = ["localhost", hostname(), "127.0.0.1", nthAddress(services, 1), ...ips];
         return {
           pki,
           keys: pki.serviceAccountKeys(),
@@ -81,7 +74,7 @@ export async function startControlPlane(
     const api: ApiServer = new ApiServer({
       store: store.client(),
       listen: [{ host: options.controlPlaneOnly ? "127.0.0.1" : "0.0.0.0", port: options.port }],
-      advertiseAddress: nodeIp,
+      advertiseAddress: ips[0],
       tls: { cert: serving.cert, key: serving.key, clientCa: pki.ca.cert },
       serviceAccount: {
         issuer: `https://kubernetes.default.svc.${cluster.clusterDomain}`,

@@ -1,10 +1,14 @@
-// How `status` and `down` talk to a running `up`: HTTP on a unix socket in the
-// run directory.
+// How `status` and `down` talk to a running `up`, and `up` to the processes of
+// further nodes: HTTP on a unix socket in the run directory.
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import type { Component } from "../../platform/component.ts";
+import { VERSION } from "../../platform/version.ts";
 
 export interface ComponentStatus {
   name: string;
+  /** The node that it serves; "" for the control plane. */
+  node: string;
   healthy: boolean;
   /** Why not, in words. */
   message: string;
@@ -34,7 +38,25 @@ export interface ClusterStatus {
 
 export const controlSocket = (runDir: string) => join(runDir, "kubun.sock");
 
-export function serveControl(runDir: string, status: () => Promise<ClusterStatus>): { stop(): void } {
+/** What runs in this process for `node`. */
+export function componentRows(components: readonly Component[], node: string): ComponentStatus[] {
+  const memory = process.memoryUsage.rss();
+  return components.map((c) => {
+    const why = c.notReady();
+    return {
+      name: c.name,
+      node,
+      healthy: why === undefined,
+      message: why ?? "",
+      version: VERSION,
+      address: c.address ?? "",
+      pid: process.pid,
+      memory,
+    };
+  });
+}
+
+export function serveControl(runDir: string, status: () => Promise<ClusterStatus> | ComponentStatus[]): { stop(): void } {
   const unix = controlSocket(runDir);
   rmSync(unix, { force: true });
   const server = Bun.serve({
@@ -52,9 +74,18 @@ export function serveControl(runDir: string, status: () => Promise<ClusterStatus
   };
 }
 
-/** Throws when nobody listens. */
-export async function fetchStatus(runDir: string, timeout = 5000): Promise<ClusterStatus> {
-  const response = await fetch("http://kubun/status", { unix: controlSocket(runDir), signal: AbortSignal.timeout(timeout) });
+async function ask(runDir: string, timeout: number): Promise<unknown> {
+  const response = await fetch("http://kubun/status", {
+    unix: controlSocket(runDir),
+    signal: AbortSignal.timeout(timeout),
+    keepalive: false,
+  });
   if (!response.ok) throw new Error(`status: HTTP ${response.status}`);
-  return (await response.json()) as ClusterStatus;
+  return response.json();
 }
+
+/** Throws when nobody listens. */
+export const fetchStatus = async (runDir: string, timeout = 5000) => (await ask(runDir, timeout)) as ClusterStatus;
+
+/** What runs in the process of a further node. Throws when nobody listens. */
+export const fetchComponents = async (runDir: string, timeout = 2000) => (await ask(runDir, timeout)) as ComponentStatus[];

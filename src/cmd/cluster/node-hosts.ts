@@ -1,56 +1,87 @@
 // Nodes after the first live on hosts of their own: a network namespace each,
-// joined to the machine by a bridge that routes between them.
+// joined to the machine by a bridge. Every host routes to the pods of the others.
 import { existsSync, readdirSync } from "node:fs";
 import { mustRun, run } from "../../platform/process.ts";
 import { setSysctl } from "./host.ts";
+import type { HostNetwork } from "./host-network.ts";
 
-/** The /24 of a cluster's node hosts, out of the range for such inner networks (RFC 6598). */
-export function hostNetwork(clusterId: string): { cidr: string; gateway: string; address(index: number): string } {
-  const n = Number.parseInt(clusterId, 16) % 16_384;
-  const base = `100.${64 + (n >> 8)}.${n & 255}`;
-  return { cidr: `${base}.0/24`, gateway: `${base}.1`, address: (index) => `${base}.${index + 1}` };
-}
-
-const bridge = (clusterId: string) => `kn-${clusterId}`;
+export const hostBridge = (clusterId: string) => `kn-${clusterId}`;
 export const hostNamespace = (clusterId: string, index: number) => `kubun-${clusterId}-node${index + 1}`;
-const ip = (...args: string[]) => mustRun(["ip", ...args]);
+const outsideLink = (clusterId: string, index: number) => `kn${index}-${clusterId}`;
 
 const linkExists = (name: string) => existsSync(`/sys/class/net/${name}`);
 const namespaceExists = (name: string) => existsSync(`/run/netns/${name}`);
 
-/** Makes the bridge between node hosts; its address is their way out. */
-export async function makeHostBridge(clusterId: string): Promise<void> {
-  const name = bridge(clusterId);
-  if (!linkExists(name)) await ip("link", "add", name, "type", "bridge");
-  await ip("addr", "replace", `${hostNetwork(clusterId).gateway}/24`, "dev", name);
-  await ip("link", "set", name, "up");
-  setSysctl("net/ipv4/ip_forward", "1");
+const batch = (commands: readonly string[], ...where: string[]) =>
+  mustRun(["ip", ...where, "-batch", "-"], { input: `${commands.join("\n")}\n` });
+
+export interface Host {
+  index: number;
+  /** The network of its node's pods. */
+  podCidr: string;
 }
 
-/** Makes the host of node `index` (1 and up), and the machine's route to its pods. */
-export async function makeHost(clusterId: string, index: number, podCidr: string): Promise<void> {
-  const ns = hostNamespace(clusterId, index);
-  const net = hostNetwork(clusterId);
-  const [outside, inside] = [`kn${index}-${clusterId}`, "eth0"];
-  if (!namespaceExists(ns)) await ip("netns", "add", ns);
-  if (!linkExists(outside)) {
-    await ip("link", "add", outside, "type", "veth", "peer", "name", inside, "netns", ns);
-    await ip("link", "set", outside, "master", bridge(clusterId), "up");
-    await ip("-n", ns, "link", "set", "lo", "up");
-    await ip("-n", ns, "addr", "add", `${net.address(index)}/24`, "dev", inside);
-    await ip("-n", ns, "link", "set", inside, "up");
-    await ip("-n", ns, "route", "add", "default", "via", net.gateway);
+/** Makes what is missing of the bridge and the hosts. Idempotent: what is there keeps running. */
+export async function makeHosts(clusterId: string, net: HostNetwork, hosts: readonly Host[]): Promise<void> {
+  if (Bun.which("nsenter") === null) throw new Error("nsenter not found, which --nodes needs: install the Debian package util-linux");
+  const bridge = hostBridge(clusterId);
+  const fresh = hosts.filter(({ index }) => !linkExists(outsideLink(clusterId, index)));
+  for (const { index } of hosts) {
+    const ns = hostNamespace(clusterId, index);
+    if (!namespaceExists(ns)) await mustRun(["ip", "netns", "add", ns]);
   }
-  await ip("route", "replace", podCidr, "via", net.address(index), "dev", bridge(clusterId));
+  setSysctl("net/ipv4/ip_forward", "1");
+  await batch([
+    ...(linkExists(bridge) ? [] : [`link add ${bridge} type bridge`]),
+    `addr replace ${net.gateway}/24 dev ${bridge}`,
+    `link set ${bridge} up`,
+    ...fresh.flatMap(({ index }) => {
+      const link = outsideLink(clusterId, index);
+      return [
+        `link add ${link} type veth peer name eth0 netns ${hostNamespace(clusterId, index)}`,
+        `link set ${link} master ${bridge} up`,
+        // Where a service sends a node's packet back to the same node, it leaves by the port that it came in at.
+        `link set ${link} type bridge_slave hairpin on`,
+      ];
+    }),
+    ...hosts.map((h) => `route replace ${h.podCidr} via ${net.address(h.index)} dev ${bridge}`),
+  ]);
+  for (const { index } of hosts) {
+    const others = hosts.filter((h) => h.index !== index);
+    await batch(
+      [
+        "link set lo up",
+        `addr replace ${net.address(index)}/24 dev eth0`,
+        "link set eth0 up",
+        `route replace default via ${net.gateway}`,
+        ...others.map((h) => `route replace ${h.podCidr} via ${net.address(h.index)}`),
+      ],
+      "-n",
+      hostNamespace(clusterId, index),
+    );
+  }
+}
+
+const namespaces = (clusterId: string) => {
+  const prefix = `kubun-${clusterId}-node`;
+  return existsSync("/run/netns") ? readdirSync("/run/netns").filter((n) => n.startsWith(prefix)) : [];
+};
+
+/** Removes one host, and everybody's route to its pods. */
+export async function removeHost(clusterId: string, index: number, podCidr: string): Promise<void> {
+  const own = hostNamespace(clusterId, index);
+  await run(["ip", "route", "del", podCidr, "dev", hostBridge(clusterId)]);
+  await run(["ip", "link", "del", outsideLink(clusterId, index)]);
+  await run(["ip", "netns", "del", own]);
+  for (const ns of namespaces(clusterId)) if (ns !== own) await run(["ip", "-n", ns, "route", "del", podCidr]);
 }
 
 /** Removes hosts, bridge and routes, whatever of them there is. */
 export async function removeHosts(clusterId: string): Promise<void> {
-  const prefix = `kubun-${clusterId}-node`;
-  const namespaces = existsSync("/run/netns") ? readdirSync("/run/netns").filter((n) => n.startsWith(prefix)) : [];
-  for (const ns of namespaces) await run(["ip", "netns", "del", ns]);
-  for (const link of readdirSync("/sys/class/net").filter((l) => /^kn\d*-/.test(l) && l.endsWith(clusterId)))
+  // The kernel ends a deleted namespace's links some time later; deleting them first makes it now.
+  for (const link of readdirSync("/sys/class/net").filter((l) => /^kn\d*-/.test(l) && l.endsWith(`-${clusterId}`)))
     await run(["ip", "link", "del", link]);
+  for (const ns of namespaces(clusterId)) await run(["ip", "netns", "del", ns]);
 }
 
 /** Puts a command into a node's network; all else it shares with the machine. */

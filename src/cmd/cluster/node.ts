@@ -6,19 +6,16 @@ import type { ApiTransport } from "../../client/transport.ts";
 import type { Component } from "../../platform/component.ts";
 import { prepareHost, setSysctl, writeCniConfig } from "./host.ts";
 import { makeRuntime } from "./node-runtime.ts";
+import type { NodeHome } from "./nodes.ts";
 import type { Pki } from "./pki.ts";
 import type { Progress } from "./progress.ts";
 import type { RunState } from "./state.ts";
 
-export interface NodeSpec {
+/** `index` is its position among the cluster's nodes; those after 0 have a network namespace of their own. */
+export interface NodeSpec extends NodeHome {
   name: string;
   ip: string;
-  /** Folder of what outlives a start. */
-  dir: string;
-  /** Short folder for sockets. */
-  runDir: string;
   clusterId: string;
-  cgroupRoot: string;
   /** This node's share of the pod network. */
   podCidr: string;
   clusterPodCidr: string;
@@ -28,8 +25,6 @@ export interface NodeSpec {
   cniConfDir: string;
   runtime: RunState["runtime"];
   externalEndpoint: string;
-  /** Position among the cluster's nodes; those after 0 have a network namespace of their own. */
-  index: number;
   /** Networks besides pods' whose traffic to the outside leaves under this machine's address. */
   hostNetworks: readonly string[];
 }

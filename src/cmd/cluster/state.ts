@@ -31,6 +31,8 @@ export interface RunState {
   runtime: "embedded" | "containerd" | "external" | "none";
   runtimeEndpoint: string;
   nodes: number;
+  /** Network of the hosts of nodes after the first, once there were any. */
+  hostCidr?: string;
 }
 
 export type ClusterFile = ClusterConfig & { runDir: string } & Partial<RunState>;

@@ -1,14 +1,13 @@
 // Undoes what a cluster did to the machine. Works from what is on disk and in
 // the kernel, so that it makes no difference whether kubun still runs, crashed,
 // or had only half started; a second call finds nothing to do.
-import { existsSync, readdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { UsageError } from "../flags.ts";
 import { removeBridge, removeUnreachableRoute, restoreSysctls } from "./host.ts";
 import { proxyTable } from "./node.ts";
-import { removeHosts } from "./node-hosts.ts";
-import { endNodeProcesses } from "./node-processes.ts";
 import { containerdPaths, embeddedPaths } from "./node-runtime.ts";
+import { cgroupRootOf, type NodeHome, nodeHomes } from "./nodes.ts";
 import { type ClusterFile, type DataDir, isRunning, processStartTime } from "./state.ts";
 
 const GRACE = 15_000;
@@ -24,28 +23,21 @@ async function endProcess(cluster: ClusterFile): Promise<void> {
   while (there()) await Bun.sleep(10);
 }
 
-/** Where each node of a cluster keeps its things: the first, and those with hosts of their own. */
-function nodeHomes(dir: DataDir, cluster: ClusterFile): { dir: string; runDir: string }[] {
-  const more = readdirSync(dir.path).flatMap((name) =>
-    /^node\d+$/.test(name) ? [{ dir: dir.file(name), runDir: join(cluster.runDir, name.replace("node", "n")) }] : [],
-  );
-  return [{ dir: dir.file("node"), runDir: cluster.runDir }, ...more];
-}
-
-async function removeContainers(spec: { dir: string; runDir: string }, cluster: ClusterFile): Promise<void> {
+/** Ends a node's containers and removes what runtime and kubelet made for them. */
+export async function removeContainers(home: NodeHome, cluster: ClusterFile): Promise<void> {
   const { removeAllPods } = await import("../../kubelet/mod.ts");
-  const rootDir = join(spec.dir, "kubelet");
+  const rootDir = join(home.dir, "kubelet");
   if (cluster.runtime === "containerd") {
     const { Containerd } = await import("../../runtime/containerd/mod.ts");
     await Containerd.removeAll({
-      ...containerdPaths(spec),
-      cniConfDir: join(spec.dir, "cni/net.d"),
+      ...containerdPaths(home),
+      cniConfDir: join(home.dir, "cni/net.d"),
       cniBinDirs: ["/usr/lib/cni", "/opt/cni/bin"],
     });
   } else if (cluster.runtime !== "external") {
     const { removeAll } = await import("../../runtime/mod.ts");
-    const { root, runDir } = embeddedPaths(spec);
-    await removeAll({ root, runDir, clusterId: cluster.id });
+    const { root, runDir } = embeddedPaths(home);
+    await removeAll({ root, runDir, clusterId: cluster.id, cgroupParent: home.index > 0 ? home.cgroupRoot : undefined });
   }
   await removeAllPods({ rootDir, runtimeEndpoint: cluster.runtime === "external" ? cluster.runtimeEndpoint : undefined });
 }
@@ -55,15 +47,16 @@ export async function takeDown(dir: DataDir): Promise<boolean> {
   const cluster = dir.read();
   if (!cluster) return false;
   if (cluster.pid !== process.pid) await endProcess(cluster);
-  if (process.getuid?.() === 0 && existsSync(dir.file("node"))) {
-    await endNodeProcesses(cluster);
-    for (const home of nodeHomes(dir, cluster)) await removeContainers(home, cluster);
-    await removeHosts(cluster.id);
+  const homes = nodeHomes(dir, cluster);
+  if (process.getuid?.() === 0 && homes.length > 0) {
+    if (homes.length > 1) await (await import("./node-processes.ts")).endNodeProcesses(dir);
+    for (const home of homes) await removeContainers(home, cluster);
+    if (homes.length > 1) await (await import("./node-hosts.ts")).removeHosts(cluster.id);
     const [{ cleanup }, { removeCgroup }] = await Promise.all([import("../../proxy/mod.ts"), import("../../platform/cgroup.ts")]);
     await cleanup(proxyTable(cluster.id));
     removeBridge(cluster.id);
     removeUnreachableRoute(cluster.podCidr);
-    await removeCgroup(`/kubun-${cluster.id}`);
+    await removeCgroup(cgroupRootOf(cluster.id));
   }
   rmSync(cluster.runDir, { recursive: true, force: true });
   if (process.getuid?.() === 0) restoreSysctls();

@@ -10,4 +10,6 @@ export interface UpOptions {
   runtime: "auto" | "containerd" | "embedded";
   containerRuntimeEndpoint: string;
   controlPlaneOnly: boolean;
+  /** What -v asks for. */
+  verbosity: number;
 }
