@@ -11,6 +11,7 @@ export interface LogLine {
 }
 
 const space = 0x20;
+const newline = 0x0a;
 
 /** Parses a line without its newline; undefined when it is none. */
 export function parseLogLine(line: Buffer): LogLine | undefined {
@@ -28,4 +29,14 @@ export function parseLogLine(line: Buffer): LogLine | undefined {
     partial: tags.split(":").includes("P"),
     content: c < 0 ? Buffer.alloc(0) : line.subarray(c + 1),
   };
+}
+
+/** Parses whole lines; what is none is left out. */
+export function* parseLogLines(data: Buffer): Generator<LogLine> {
+  for (let start = 0; start < data.length; ) {
+    const end = data.indexOf(newline, start);
+    const line = parseLogLine(data.subarray(start, end));
+    start = end + 1;
+    if (line) yield line;
+  }
 }

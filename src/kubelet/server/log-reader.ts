@@ -3,7 +3,7 @@
 import { type FSWatcher, watch } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { parseLogLine } from "./log-format.ts";
+import { parseLogLines } from "./log-format.ts";
 
 export interface LogOptions {
   follow?: boolean;
@@ -46,10 +46,19 @@ export async function tailOffset(file: FileHandle, lines: number): Promise<numbe
   return 0;
 }
 
+/**
+ * Bun's watch leaves out what follows a change of the same file within some
+ * milliseconds. So for this long after one, in milliseconds, a reader looks again
+ * this often.
+ */
+const joinedFor = 50;
+const lookEvery = 4;
+
 /** Wakes a reader when a folder or a container changes. */
 class Waker {
   #wake: (() => void) | undefined;
   #pending = false;
+  #changed = Number.NEGATIVE_INFINITY;
   readonly #watcher: FSWatcher;
   readonly #undo: () => void;
 
@@ -58,13 +67,22 @@ class Waker {
       this.#pending = true;
       this.#wake?.();
     };
-    this.#watcher = watch(dirname(source.path), fire);
+    this.#watcher = watch(dirname(source.path), () => {
+      this.#changed = performance.now();
+      fire();
+    });
     this.#undo = source.onChange(fire);
     signal.addEventListener("abort", fire, { once: true });
   }
 
   async wait(): Promise<void> {
-    if (!this.#pending) await new Promise<void>((resolve) => (this.#wake = resolve));
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    if (!this.#pending)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        if (performance.now() - this.#changed < joinedFor) timer = setTimeout(resolve, lookEvery);
+      });
+    clearTimeout(timer);
     this.#wake = undefined;
     this.#pending = false;
   }
@@ -77,15 +95,34 @@ class Waker {
 
 /** The log's content in chunks. Throws an ENOENT error when there is no such file. */
 export async function* readLog(source: LogSource, options: LogOptions, signal: AbortSignal): AsyncGenerator<Buffer> {
+  let budget = options.limitBytes ?? Number.POSITIVE_INFINITY;
+  if (budget <= 0) return;
+  const format = new Formatter(options);
+  for await (const lines of logLines(source, options, signal)) {
+    if (!lines) continue;
+    const out = format.lines(lines).subarray(0, budget);
+    budget -= out.length;
+    if (out.length > 0) yield out;
+    if (budget <= 0) return;
+  }
+}
+
+/**
+ * The log's lines as they stand in it, some at a time; undefined each time that
+ * all is read and more may come. Throws as readLog.
+ */
+export async function* logLines(
+  source: LogSource,
+  options: Pick<LogOptions, "follow" | "tail">,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer | undefined> {
   let file = await open(source.path, "r");
   const waker = options.follow ? new Waker(source, signal) : undefined;
   try {
     let offset = options.tail === undefined ? 0 : await tailOffset(file, options.tail);
     let rest: Buffer = Buffer.alloc(0);
-    let budget = options.limitBytes ?? Number.POSITIVE_INFINITY;
-    const format = new Formatter(options);
     const buffer = Buffer.alloc(block);
-    while (!signal.aborted && budget > 0) {
+    while (!signal.aborted) {
       // Asked before reading: what a container wrote before it ended is read after.
       const running = source.running();
       const { bytesRead } = await file.read(buffer, 0, block, offset);
@@ -94,9 +131,7 @@ export async function* readLog(source: LogSource, options: LogOptions, signal: A
         const data = Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
         const end = data.lastIndexOf(newline);
         rest = Buffer.from(data.subarray(end + 1));
-        const out = format.lines(data.subarray(0, end + 1)).subarray(0, budget);
-        budget -= out.length;
-        if (out.length > 0) yield out;
+        if (end >= 0) yield data.subarray(0, end + 1);
         continue;
       }
       if (!waker) return;
@@ -107,6 +142,7 @@ export async function* readLog(source: LogSource, options: LogOptions, signal: A
         continue;
       }
       if (!running) return;
+      yield undefined;
       await waker.wait();
     }
   } finally {
@@ -132,11 +168,8 @@ class Formatter {
   lines(data: Buffer): Buffer {
     const { since, stream, timestamps } = this.#options;
     const parts: Buffer[] = [];
-    for (let start = 0; start < data.length; ) {
-      const end = data.indexOf(newline, start);
-      const line = parseLogLine(data.subarray(start, end));
-      start = end + 1;
-      if (!line || (stream && line.stream !== stream)) continue;
+    for (const line of parseLogLines(data)) {
+      if (stream && line.stream !== stream) continue;
       if (since !== undefined && Date.parse(line.time) < since) continue;
       if (timestamps && this.#atStart) parts.push(Buffer.from(`${line.time} `));
       parts.push(line.content);

@@ -80,6 +80,33 @@ test("a follower sees what comes, over a rotation, until the container has ended
   expect(got.join("")).toBe("first\nsecond\nlast of the old\nnew file\n");
 });
 
+test("a follower sees what comes right after something else", async () => {
+  writeFileSync(path, "");
+  const gone = new AbortController();
+  let seen = "";
+  let more = Promise.withResolvers<void>();
+  const reading = (async () => {
+    for await (const chunk of readLog({ path, running: () => true, onChange: () => () => {} }, { follow: true }, gone.signal)) {
+      seen += chunk.toString();
+      more.resolve();
+    }
+  })();
+  for (let i = 0; i < 20; i++) {
+    appendFileSync(path, line(0, `first ${i}`));
+    while (!seen.includes(`first ${i}`)) {
+      await more.promise;
+      more = Promise.withResolvers();
+    }
+    appendFileSync(path, line(0, `second ${i}`));
+    while (!seen.includes(`second ${i}`)) {
+      await more.promise;
+      more = Promise.withResolvers();
+    }
+  }
+  gone.abort();
+  await reading;
+});
+
 test("a follower ends when its client goes", async () => {
   writeFileSync(path, "");
   const gone = new AbortController();
