@@ -15,7 +15,7 @@ import { HttpError, Reply } from "./http.ts";
 import { containerLogs } from "./logs.ts";
 import { metricsText, resourceMetrics } from "./metrics.ts";
 import { summary } from "./stats.ts";
-import { passThrough, runningContainer, streamUrl } from "./streaming.ts";
+import { runningContainer, serveStream } from "./streaming.ts";
 
 export interface KubeletServerOptions {
   serving: NonNullable<KubeletOptions["serving"]>;
@@ -166,8 +166,7 @@ export class KubeletServer {
       await this.#authorize(request.socket as TLSSocket, request.headers.authorization, request.method ?? "GET", url.pathname);
       const verb = parts.shift() ?? "";
       if (!streams.has(verb)) throw new HttpError(404, "404 page not found\n");
-      const target = await streamUrl(this.options.context, this.options.pods, verb, parts, url.searchParams);
-      passThrough(request, socket, head, target);
+      await serveStream(this.options.context, this.options.pods, verb, parts, url.searchParams, { request, socket, head });
     } catch (error) {
       const status = error instanceof HttpError ? error.status : 500;
       const text = error instanceof HttpError ? error.message : rpcMessage(error);

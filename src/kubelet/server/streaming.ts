@@ -1,10 +1,9 @@
 // exec, attach and port-forward: the runtime tells where to stream, and the
 // client's upgraded connection is passed through to there byte by byte, so
 // that SPDY and WebSocket both work.
-import type { IncomingMessage } from "node:http";
 import { connect } from "node:net";
-import type { Duplex } from "node:stream";
 import type * as coreV1 from "../../api/gen/core/v1.ts";
+import type { Upgrade } from "../../rpc/remotecommand/mod.ts";
 import { rpcMessage } from "../cri/client.ts";
 import type { PodContext } from "../pod/context.ts";
 import { findContainer, type RuntimeContainer } from "../pod/runtime-pod.ts";
@@ -24,14 +23,36 @@ function podOf(pods: PodManager, parts: string[], withContainer: boolean): { pod
 
 /** The running container. Throws HttpError 404. */
 export function runningContainer(context: PodContext, pods: PodManager, parts: string[]): RuntimeContainer {
+  return namedContainer(context, pods, parts).container;
+}
+
+function namedContainer(context: PodContext, pods: PodManager, parts: string[]): { pod: coreV1.Pod; container: RuntimeContainer } {
   const { pod, container } = podOf(pods, parts, true);
   const found = findContainer(context.pleg.get(pod.metadata.uid!), container);
   if (!found) throw new HttpError(404, `container not found (${JSON.stringify(container)})`);
-  return found;
+  return { pod, container: found };
+}
+
+/** Serves an upgrade request for a verb. Throws HttpError before it is accepted. */
+export async function serveStream(
+  context: PodContext,
+  pods: PodManager,
+  verb: string,
+  parts: string[],
+  query: URLSearchParams,
+  upgrade: Upgrade,
+): Promise<void> {
+  if (verb === "attach" && flag(query, "input", "stdin")) {
+    const { pod, container } = namedContainer(context, pods, parts.slice());
+    const { attachesFromStart, attachFromStart } = await import("./attach.ts");
+    if (attachesFromStart(pod, container.name) && (container.state === "running" || container.state === "exited"))
+      return attachFromStart({ context, pods, uid: pod.metadata.uid!, container, upgrade });
+  }
+  passThrough(upgrade, await streamUrl(context, pods, verb, parts, query));
 }
 
 /** Where the runtime wants a request's stream. */
-export async function streamUrl(context: PodContext, pods: PodManager, verb: string, parts: string[], q: URLSearchParams): Promise<URL> {
+async function streamUrl(context: PodContext, pods: PodManager, verb: string, parts: string[], q: URLSearchParams): Promise<URL> {
   const { runtime } = context.cri;
   const stdin = flag(q, "input", "stdin");
   const stdout = flag(q, "output", "stdout");
@@ -62,7 +83,7 @@ export async function streamUrl(context: PodContext, pods: PodManager, verb: str
 }
 
 /** Passes an upgrade request and all that follows through to a URL. */
-export function passThrough(request: IncomingMessage, client: Duplex, head: Buffer, url: URL): void {
+function passThrough({ request, socket: client, head }: Upgrade, url: URL): void {
   const upstream = connect({ host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port) || 80 });
   const end = () => {
     upstream.destroy();
