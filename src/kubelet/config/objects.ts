@@ -60,7 +60,8 @@ export class ObjectCache {
       await Promise.race([entry.informer.synced, late]).finally(() => clearTimeout(timer));
     }
     const object = entry.informer.lister.get(`${namespace}/${name}`);
-    if (!object) throw notFound({ group: of.group, resource: of.resource }, name);
+    // As upstream's kubelet says it: in the singular, whatever the apiserver's own answer would be.
+    if (!object) throw notFound({ group: of.group, resource: of.resource.replace(/s$/, "") }, name);
     return object as T;
   }
 
