@@ -1,10 +1,12 @@
 // `kubun image`: builds, imports, lists and removes images, in whichever
-// runtime the node uses.
+// runtime the nodes use, on all of them.
 import { existsSync, rmSync } from "node:fs";
 import { resolve } from "node:path";
 import type { ImageTarget } from "../runtime/images/target.ts";
-import { embeddedPaths } from "./cluster/node-runtime.ts";
-import { DataDir } from "./cluster/state.ts";
+import { listEvery, onEvery } from "./cluster/images.ts";
+import { embeddedPaths, runtimeSocket } from "./cluster/node-runtime.ts";
+import { type NodeHome, nodeHome, nodeHomes, nodeName } from "./cluster/nodes.ts";
+import { type ClusterFile, DataDir } from "./cluster/state.ts";
 import { choice, command, type Flag, list, text, UsageError } from "./flags.ts";
 
 const buildArg: Flag<readonly string[]> = {
@@ -25,15 +27,13 @@ const flags = {
 
 type Values = { [K in keyof typeof flags]: (typeof flags)[K] extends Flag<infer T> ? T : never };
 
-async function openTarget(dataDir: string): Promise<ImageTarget> {
+/** The images of one node. */
+async function openNode(dir: DataDir, cluster: ClusterFile, home: NodeHome): Promise<ImageTarget> {
   const { remoteTarget, localTarget } = await import("../runtime/images/target.ts");
-  const dir = new DataDir(dataDir);
-  const cluster = dir.read();
-  if (cluster === undefined) throw new UsageError(`no cluster in ${dir.path}: 'kubun up' makes one, --data-dir names another`);
-  if (cluster.runtime === "none") throw new UsageError(`the cluster in ${dir.path} has no node, so it has no images`);
-  if (cluster.runtimeEndpoint !== undefined && existsSync(cluster.runtimeEndpoint)) {
+  const endpoint = home.index === 0 ? cluster.runtimeEndpoint : runtimeSocket(cluster, home);
+  if (endpoint !== undefined && existsSync(endpoint)) {
     try {
-      return await remoteTarget(cluster.runtimeEndpoint);
+      return await remoteTarget(endpoint);
     } catch (error) {
       // The socket of an embedded runtime that was killed is still there, and nobody behind it.
       if (cluster.runtime !== "embedded" || cluster.pid === undefined) throw error;
@@ -42,8 +42,27 @@ async function openTarget(dataDir: string): Promise<ImageTarget> {
   if (cluster.runtime !== undefined && cluster.runtime !== "embedded") {
     throw new UsageError(`the cluster in ${dir.path} is not running; 'kubun up' starts it`);
   }
-  return await localTarget(embeddedPaths({ dir: dir.file("node"), runDir: cluster.runDir }).root);
+  return await localTarget(embeddedPaths(home).root);
 }
+
+/** The images of every node, by the node's name. */
+async function openTargets(dataDir: string): Promise<Map<string, ImageTarget>> {
+  const dir = new DataDir(dataDir);
+  const cluster = dir.read();
+  if (cluster === undefined) throw new UsageError(`no cluster in ${dir.path}: 'kubun up' makes one, --data-dir names another`);
+  if (cluster.runtime === "none") throw new UsageError(`the cluster in ${dir.path} has no node, so it has no images`);
+  const further = nodeHomes(dir, cluster).filter((h) => h.index > 0);
+  const opened = new Map<string, ImageTarget>();
+  try {
+    for (const home of [nodeHome(dir, cluster, 0), ...further]) opened.set(nodeName(home.index), await openNode(dir, cluster, home));
+  } catch (error) {
+    for (const target of opened.values()) await target[Symbol.asyncDispose]();
+    throw error;
+  }
+  return opened;
+}
+
+const openTarget = async (dataDir: string): Promise<ImageTarget> => onEvery([...(await openTargets(dataDir)).values()]);
 
 const only = (args: string[], what: string): string => {
   if (args.length !== 1)
@@ -115,15 +134,20 @@ const mib = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
 async function listImages(values: Values, args: string[]): Promise<void> {
   if (args.length > 0) throw new UsageError(`unexpected argument ${JSON.stringify(args[0])}`);
   const format = choice(["text", "json"], "text", "").parse(values.output || "text");
-  await using target = await openTarget(values["data-dir"]);
-  const images = await target.list();
+  const targets = await openTargets(values["data-dir"]);
+  await using _ = onEvery([...targets.values()]);
+  const images = await listEvery(targets);
   if (format === "json") {
     process.stdout.write(`${JSON.stringify(images, null, 2)}\n`);
     return;
   }
-  const rows = images.flatMap((i) => (i.names.length > 0 ? i.names : ["<none>"]).map((name) => [name, i.id.slice(7, 19), mib(i.size)]));
-  const table = [["NAME", "ID", "SIZE"], ...rows.sort((a, b) => (a[0]! < b[0]! ? -1 : 1))];
-  const widths = [0, 1, 2].map((c) => Math.max(...table.map((r) => r[c]!.length)));
+  const rows = images.flatMap((i) =>
+    (i.names.length > 0 ? i.names : ["<none>"]).map((name) => [name, i.id.slice(7, 19), mib(i.size), i.nodes.join(",")]),
+  );
+  const sorted = [["NAME", "ID", "SIZE", "NODES"], ...rows.sort((a, b) => (a[0]! < b[0]! ? -1 : 1))];
+  // Where there is one node, it has all of them.
+  const table = targets.size > 1 ? sorted : sorted.map((row) => row.slice(0, 3));
+  const widths = table[0]!.map((_, c) => Math.max(...table.map((r) => r[c]!.length)));
   for (const row of table)
     process.stdout.write(
       `${row
@@ -157,7 +181,7 @@ const actions: Record<string, (values: Values, args: string[]) => Promise<number
 
 export default command({
   name: "image",
-  summary: "Builds, imports, lists and removes images of the node",
+  summary: "Builds, imports, lists and removes images of the nodes",
   usage: "build DIR -t NAME | import FILE | list | rm NAME...",
   maxArguments: 100,
   flags,

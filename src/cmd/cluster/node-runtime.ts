@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Component } from "../../platform/component.ts";
 import type { NodeSpec } from "./node.ts";
-import type { RunState } from "./state.ts";
+import type { ClusterFile, RunState } from "./state.ts";
 import type { UpOptions } from "./up-options.ts";
 
 /** Where distributions put containerd's socket. */
@@ -56,6 +56,10 @@ export const embeddedPaths = (spec: Pick<NodeSpec, "dir" | "runDir">) => ({
 });
 
 /** `ended` is told of containers that ended by runtimes that say so outside the CRI. */
+/** The CRI socket of a node after the first. */
+export const runtimeSocket = (cluster: Pick<ClusterFile, "runtime">, home: Pick<NodeSpec, "dir" | "runDir">): string =>
+  cluster.runtime === "containerd" ? containerdPaths(home).socket : embeddedPaths(home).socketPath;
+
 export async function makeRuntime(spec: NodeSpec, ended: (containerId: string) => void): Promise<NodeRuntime> {
   const cni = { cniConfDir: spec.cniConfDir, cniBinDirs: ["/usr/lib/cni", "/opt/cni/bin"] };
   if (spec.runtime === "external") return { kind: "external", endpoint: spec.externalEndpoint || CONTAINERD };
