@@ -337,8 +337,8 @@ describe("services", () => {
     expect(await dig("-x", clusterIp)).toBe("udp.default.svc.cluster.local.");
     expect(await dig(`${ip.replaceAll(".", "-")}.default.pod.cluster.local`)).toBe(ip);
     const nobody = (await cluster.kubectl(["get", "service", "nobody", "-o", "jsonpath={.spec.clusterIP}"])).trim();
-    const refused = await run(["curl", "-sS", "--max-time", "5", `http://${nobody}/`]);
-    expect(refused.stderr).toContain("refused");
+    const refused = await run(["curl", "-sSv", "--max-time", "5", `http://${nobody}/`]);
+    expect([refused.code, refused.stderr]).toEqual([7, expect.stringContaining("Connection refused")]);
     const answer = await until(
       "an answer over UDP",
       async () => (await run(["sh", "-c", `echo ping | nc.openbsd -u -w 1 ${clusterIp} 53`])).stdout,
