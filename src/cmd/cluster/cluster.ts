@@ -30,7 +30,7 @@ export interface RunningCluster {
 async function startDns(cluster: ClusterFile, plane: ControlPlane, node: NodeSpec, progress: Progress): Promise<Component> {
   const { DnsServer } = await import("../../dns/mod.ts");
   const dns = new DnsServer({
-    transport: plane.transport("system:coredns", "system:masters"),
+    transport: plane.transport("system:coredns"),
     domain: cluster.clusterDomain,
     listen: [{ host: node.ip, port: 0 }],
     resolvConf: "/etc/resolv.conf",

@@ -98,12 +98,12 @@ export async function startControlPlane(
     await Promise.all([
       start(
         new ControllerManager({
-          transport: transport("system:kube-controller-manager", ADMIN),
+          transport: transport("system:kube-controller-manager"),
           rootCaPem: pki.ca.cert,
           clusterCidr: cluster.podCidr,
         }),
       ),
-      start(new Scheduler({ transport: transport("system:kube-scheduler", ADMIN) })),
+      start(new Scheduler({ transport: transport("system:kube-scheduler") })),
     ]);
     return { pki, server, components, transport };
   } catch (e) {
