@@ -2,6 +2,7 @@
 import { deepFreeze } from "../api/equal.ts";
 import type { KubeObject } from "../api/object.ts";
 import { bootstrapRbac } from "./auth/bootstrap-roles.ts";
+import { reconciled } from "./auth/reconcile.ts";
 import { timestamp } from "./registry/registry.ts";
 import type { Resources } from "./registry/resources.ts";
 import type { Fresh } from "./registry/strategy.ts";
@@ -44,10 +45,12 @@ const plurals: Record<string, [group: string, version: string, plural: string]> 
   RoleBinding: ["rbac.authorization.k8s.io", "v1", "rolebindings"],
 };
 
-/** Creates what is missing, all in one transaction. The cache is loaded. */
+/** Creates what is missing, all in one transaction, and adds to roles what they lack. The cache is loaded. */
 export async function bootstrap(storage: Storage, resources: Resources, now: number): Promise<void> {
   const creationTimestamp = timestamp(now);
-  const missing = objects().flatMap((o) => {
+  const all = objects();
+  await updateRoles(storage, resources, all);
+  const missing = all.flatMap((o) => {
     const resource = resources.need(...plurals[o.kind!]!);
     const key = objectKey(o.metadata.namespace, o.metadata.name!);
     if (resource.bucket.get(key)) return [];
@@ -57,4 +60,17 @@ export async function bootstrap(storage: Storage, resources: Resources, now: num
     return [{ bucket: resource.bucket, key, object: deepFreeze(object) }];
   });
   if (missing.length) await storage.createAll(missing);
+}
+
+async function updateRoles(storage: Storage, resources: Resources, wanted: readonly KubeObject[]): Promise<void> {
+  for (const o of wanted) {
+    const { bucket } = resources.need(...plurals[o.kind!]!);
+    const key = objectKey(o.metadata.namespace, o.metadata.name!);
+    const live = bucket.get(key);
+    if (!live || !reconciled(live.object, o)) continue;
+    await storage.update(bucket, key, (current) => {
+      const put = current && reconciled(current.object, o);
+      return put ? { put } : { keep: true };
+    });
+  }
 }

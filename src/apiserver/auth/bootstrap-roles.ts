@@ -2,6 +2,7 @@
 // (k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac/bootstrappolicy).
 import type * as rbac from "../../api/gen/rbac/v1.ts";
 import type { KubeObject } from "../../api/object.ts";
+import { AUTOUPDATE } from "./reconcile.ts";
 
 type Rule = rbac.PolicyRule;
 
@@ -256,7 +257,7 @@ const bindings: [role: string, ...subjects: rbac.Subject[]][] = [
 const meta = (name: string) => ({
   name,
   labels: { "kubernetes.io/bootstrapping": "rbac-defaults" },
-  annotations: { "rbac.authorization.kubernetes.io/autoupdate": "true" },
+  annotations: { [AUTOUPDATE]: "true" },
 });
 
 /** The objects of the tables above, ready to be created. */

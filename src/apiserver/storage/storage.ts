@@ -272,7 +272,10 @@ export class Storage {
       const puts = part.map((o): Op => ({ type: "put", key: this.key(o.bucket, o.key), value: this.#codec.encode(o.object) }));
       const free = part.map((o): Compare => ({ key: this.key(o.bucket, o.key), target: "modRevision", op: "=", value: 0 }));
       const result = await this.#call(this.client.txn(free, puts));
-      if (result.succeeded) continue;
+      if (result.succeeded) {
+        await this.#seen(result.revision);
+        continue;
+      }
       for (const o of part) await this.create(o.bucket, o.key, o.object);
     }
   }
