@@ -15,13 +15,13 @@ async function start(dir: DataDir, index: number, progress: DetachedProgress) {
   const cluster = dir.read();
   if (!cluster) throw new UsageError(`no cluster in ${dir.path}`);
   const settings = JSON.parse(readFileSync(nodeFile(cluster, index), "utf8")) as NodeProcessFile;
-  const pki = Pki.open(dir.file("pki"));
+  const pki = await Pki.open(dir.file("pki"));
   const { HttpTransport } = await import("../client/http.ts");
   const spec = nodeSpec(dir, cluster, { index, ip: settings.ip, runtime: settings.runtime, endpoint: "", hostNetworks: [] });
-  const certs = [
+  const certs = await Promise.all([
     pki.leaf({ name: `${spec.name}-kubelet-client`, commonName: `system:node:${spec.name}`, organizations: ["system:nodes"] }),
     pki.leaf({ name: `${spec.name}-proxy-client`, commonName: "system:kube-proxy", organizations: ["system:node-proxier"] }),
-  ] as const;
+  ]);
   const transport = (user: string) => {
     const pair = user.startsWith("system:node:") ? certs[0] : certs[1];
     return new HttpTransport({ server: settings.server, ca: pki.ca.cert, cert: pair.cert, key: pair.key });
