@@ -13,10 +13,13 @@ test("a container that failed is tried again later and later, until it starts", 
   expect([attempts.left(c, Date.now()) <= 0, attempts.reasons.size, attempts.failed(c, new Error("x")).after]).toEqual([true, 0, 500]);
 });
 
-test("a failed pull is looked at again soon, so that its backoff shows, and a backoff at its end", () => {
+test("a failed pull is looked at again soon, so that its backoff shows, and a backoff at its end or when its event is due again", () => {
   const attempts = new Attempts();
   expect(attempts.failed(c, new WaitError("ErrImagePull", "x", { retryAfter: 10_000 })).after).toBe(1000);
   expect(attempts.failed(c, new WaitError("ImagePullBackOff", "x", { retryAfter: 9000 })).after).toBe(9000);
+  const again = attempts.failed(c, new WaitError("CrashLoopBackOff", "x", { retryAfter: 300_000 })).after;
+  expect(again).toBeGreaterThanOrEqual(10_000);
+  expect(again).toBeLessThanOrEqual(15_000);
 });
 
 test("a change of a referenced object forgives only what it can have caused", () => {

@@ -10,6 +10,9 @@ const firstRetry = 500;
 const maxRetry = 10_000;
 /** After ErrImagePull the status soon says ImagePullBackOff. */
 const showBackoffAfter = 1000;
+/** During a backoff its event comes again this often, up to half as much later (upstream's backOffPeriod). */
+const repeatBackoff = 10_000;
+const isBackoff = (reason: string) => reason === "CrashLoopBackOff" || reason === "ImagePullBackOff";
 
 export class Attempts {
   /** Why containers wait, by name. */
@@ -44,6 +47,7 @@ export class Attempts {
     this.reasons.set(container.name, { reason, message: wait?.message ?? rpcMessage(error) });
     let after = wait?.retryAfter ?? this.#retry;
     if (reason === "ErrImagePull") after = Math.min(showBackoffAfter, after);
+    else if (isBackoff(reason)) after = Math.min(after, repeatBackoff * (1 + Math.random() / 2));
     else if (wait?.retryAfter === undefined) this.#retry = Math.min(maxRetry, this.#retry * 2);
     this.#due.set(container.name, Date.now() + after);
     return { reason, after };
