@@ -96,7 +96,8 @@ export class Kubelet implements Component {
     });
     this.#pleg = pleg;
     const context = this.#context(cri, version.runtimeName, pleg, objects, events, hostIPs, serviceInformer);
-    const manager = new PodManager({ context, rootDir: o.rootDir, log: this.#log });
+    const room = { ...context.allocatable(), pods: o.maxPods ?? defaultMaxPods };
+    const manager = new PodManager({ context, rootDir: o.rootDir, room, log: this.#log });
     this.#pods = manager;
 
     const node = new NodeAgent({

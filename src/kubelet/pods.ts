@@ -3,14 +3,18 @@
 import type * as coreV1 from "../api/gen/core/v1.ts";
 import type { Logger } from "../platform/log.ts";
 import { rpcMessage } from "./cri/client.ts";
-import type { PodContext } from "./pod/context.ts";
+import { type Room, refusal } from "./pod/admission.ts";
+import { type PodContext, recorder } from "./pod/context.ts";
 import { killPod, removePod } from "./pod/killer.ts";
+import { isStaticPod } from "./pod/labels.ts";
 import type { RuntimePod } from "./pod/runtime-pod.ts";
 import { PodWorker } from "./pod/worker.ts";
 
 export interface PodManagerOptions {
   context: PodContext;
   rootDir: string;
+  /** What pods may use. */
+  room: Room;
   log: Logger;
 }
 
@@ -23,6 +27,8 @@ export class PodManager {
   readonly #workers = new Map<string, PodWorker>();
   readonly #listeners = new Map<string, Set<() => void>>();
   #synced = false;
+  /** Pods that came before all were known. */
+  #waiting: PodWorker[] = [];
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(options: PodManagerOptions) {
@@ -52,7 +58,27 @@ export class PodManager {
     }
     const made = new PodWorker(this.#o.context, pod, (id) => this.#workers.delete(id));
     this.#workers.set(uid, made);
-    made.wake();
+    // Until all pods of the node are known, nobody can say what is left for one more. A static pod can't wait for that.
+    if (!this.#synced && !isStaticPod(pod) && !this.#admitted(pod)) this.#waiting.push(made);
+    else this.#admit(made);
+  }
+
+  /** A pod that was here before the kubelet has its place. */
+  #admitted(pod: coreV1.Pod): boolean {
+    return pod.status?.startTime !== undefined || this.#o.context.pleg.all.has(pod.metadata.uid!);
+  }
+
+  #admit(worker: PodWorker): void {
+    const { pod } = worker;
+    if (!this.#admitted(pod) && !pod.metadata.deletionTimestamp) {
+      const others = [...this.#workers.values()].filter((w) => w !== worker && w.active && !this.#waiting.includes(w)).map((w) => w.pod);
+      const refused = refusal(pod, others, this.#o.room);
+      if (refused) {
+        recorder(this.#o.context, pod)("Warning", refused.reason, refused.message);
+        worker.reject(refused.reason, `Pod was rejected: ${refused.message}`);
+      }
+    }
+    worker.wake();
   }
 
   delete(pod: coreV1.Pod): void {
@@ -87,6 +113,9 @@ export class PodManager {
   synced(): void {
     if (this.#synced) return;
     this.#synced = true;
+    const created = (w: PodWorker) => Date.parse(w.pod.metadata.creationTimestamp ?? "") || 0;
+    const waiting = this.#waiting.sort((a, b) => created(a) - created(b));
+    while (waiting.length > 0) this.#admit(waiting.shift()!);
     void this.#orphans();
     this.#timer = setInterval(() => void this.#orphans(), orphanPeriod);
     this.#timer.unref?.();

@@ -15,7 +15,7 @@ export interface StatusInput extends ContainerView {
   /** Nothing runs any more and nothing will be started. */
   terminal: boolean;
   /** Why the kubelet ended the pod: DeadlineExceeded, Evicted, … */
-  ended?: { reason: string; message: string };
+  ended?: { reason: string; message: string; rejected?: boolean };
 }
 
 type Counts = { pendingInit: number; pendingSidecars: number; failedInit: number };
@@ -183,6 +183,8 @@ export function podStatus(pod: coreV1.Pod, rt: RuntimePod, input: StatusInput): 
       ? sandbox.ips
       : (old.podIPs ?? []).map((p) => p.ip);
   const ended = input.ended ?? (old.phase === "Failed" && old.reason ? { reason: old.reason, message: old.message ?? "" } : undefined);
+  // A pod that the node refused never had containers.
+  const rejected = input.ended?.rejected ?? (old.phase === "Failed" && old.reason !== undefined && !old.containerStatuses);
   return {
     ...(pod.metadata.generation ? { observedGeneration: pod.metadata.generation } : {}),
     phase,
@@ -192,8 +194,8 @@ export function podStatus(pod: coreV1.Pod, rt: RuntimePod, input: StatusInput): 
     ...(hostIP ? { hostIP, hostIPs: input.hostIPs.map((ip) => ({ ip })) } : {}),
     ...(ips.length > 0 ? { podIP: ips[0]!, podIPs: ips.map((ip) => ({ ip })) } : {}),
     startTime: old.startTime ?? timestamp(input.now),
-    ...(statuses.init.length > 0 ? { initContainerStatuses: statuses.init } : {}),
-    containerStatuses: statuses.regular,
+    ...(statuses.init.length > 0 && !rejected ? { initContainerStatuses: statuses.init } : {}),
+    ...(rejected ? {} : { containerStatuses: statuses.regular }),
     ...(statuses.ephemeral.length > 0 ? { ephemeralContainerStatuses: statuses.ephemeral } : {}),
     qosClass: old.qosClass ?? qosClass(pod.spec),
   };

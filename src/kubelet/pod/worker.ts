@@ -42,7 +42,7 @@ export class PodWorker {
   readonly #done: (uid: string) => void;
   #pod: coreV1.Pod;
   #status: coreV1.PodStatus | undefined;
-  #ended: { reason: string; message: string } | undefined;
+  #ended: { reason: string; message: string; rejected?: boolean } | undefined;
   #stage: Stage = "running";
   #removed = false;
   /** Seconds that the containers which are being ended were given. */
@@ -98,6 +98,22 @@ export class PodWorker {
     this.#ended ??= { reason, message };
     this.#abort.abort();
     this.wake();
+  }
+
+  /** The node has no room for the pod: none of it is started. */
+  reject(reason: string, message: string): void {
+    this.#ended ??= { reason, message, rejected: true };
+    this.#abort.abort();
+  }
+
+  /** Whether the pod takes up room on the node. */
+  get active(): boolean {
+    return (
+      !this.#removed &&
+      (this.#stage === "running" || this.#stage === "terminating") &&
+      !this.#ended?.rejected &&
+      !isTerminal(this.status?.phase)
+    );
   }
 
   /** An object that the pod refers to changed. */

@@ -356,6 +356,47 @@ function tests(name: string, start: () => Promise<TestRuntime>): void {
     await Promise.all(["badenv", "badroot"].map((n) => node.delete(n)));
   });
 
+  test("refuses a pod that it has no room for, and starts none of it", async () => {
+    await node.run("huge", forever, { resources: { requests: { cpu: "1000" } } });
+    const pod = await node.ended("huge");
+    expect(pod.status).toMatchObject({ phase: "Failed", reason: "OutOfcpu" });
+    expect(pod.status?.message).toStartWith("Pod was rejected: Node didn't have enough resource: cpu, requested: 1000000, used: ");
+    expect(pod.status?.containerStatuses).toBeUndefined();
+    expect((await node.events("huge")).filter((e) => e.startsWith("OutOfcpu: Node didn't have enough resource: cpu"))).toHaveLength(1);
+    await node.delete("huge");
+    await node.gone("huge");
+  });
+
+  test("attaches from the beginning to a container that takes input once, also when it has ended", async () => {
+    const streams = { stdin: true, stdout: true, stderr: true, tty: false };
+    const attach = async (name: string) =>
+      dialExec(
+        { url: node.url(`/attach/default/${name}/c?input=1&output=1&error=1`), tls: await node.clientTls(), method: "POST" },
+        streams,
+      );
+    const read = async (stream: AsyncIterable<Uint8Array>) => {
+      let text = "";
+      for await (const chunk of stream) text += Buffer.from(chunk).toString();
+      return text;
+    };
+    const once = { stdin: true, stdinOnce: true };
+    await node.run("once", "echo early; echo err >&2; cat; printf late", once, { restartPolicy: "Never" });
+    await node.ready("once");
+    await eventually("the first line", async () => (await node.logs("once")).includes("early") || undefined);
+    const live = await attach("once");
+    live.stdin!.write(Buffer.from("typed\n"));
+    live.stdin!.end();
+    expect(await Promise.all([read(live.stdout!), read(live.stderr!)])).toEqual(["early\ntyped\nlate", "err\n"]);
+    expect(exitCode(await live.status)).toBe(0);
+    await node.ended("once");
+    const after = await attach("once");
+    // From the log alone some runtimes leave open whether the last line has an end.
+    const [out, err] = await Promise.all([read(after.stdout!), read(after.stderr!)]);
+    expect([out.replace(/late\n$/, "late"), err]).toEqual(["early\ntyped\nlate", "err\n"]);
+    expect(exitCode(await after.status)).toBe(0);
+    await node.delete("once");
+  });
+
   test("keeps a sidecar beside the containers, started before and ended after them", async () => {
     const say = (name: string) =>
       `echo ${name} up >> /e/log; trap 'echo ${name} down >> /e/log; exit 0' TERM; while true; do sleep 0.02; done`;
