@@ -108,7 +108,9 @@ export default command({
       // A candidate that waits to lead is as ready as the leader.
       notReady: () => (o["leader-elect"] ? undefined : manager.notReady()),
       metrics: () => metrics.text(),
-      tls: o["secure-port"] ? servingCertificate(o["tls-cert-file"], o["tls-private-key-file"], "kube-controller-manager") : undefined,
+      tls: o["secure-port"]
+        ? await servingCertificate(o["tls-cert-file"], o["tls-private-key-file"], "kube-controller-manager")
+        : undefined,
     });
     try {
       return o["leader-elect"] ? await runAsLeader(transport, manager, o) : await runComponent(manager);

@@ -50,7 +50,7 @@ const listen = (o: HealthOptions) =>
   });
 
 /** The files' certificate and key, or without files a fresh self-signed one, as upstream's components make. */
-export function servingCertificate(certFile: string, keyFile: string, name: string): { cert: string; key: string } {
+export async function servingCertificate(certFile: string, keyFile: string, name: string): Promise<{ cert: string; key: string }> {
   if (certFile && keyFile) return { cert: readFileSync(certFile, "utf8"), key: readFileSync(keyFile, "utf8") };
   const addresses = Object.values(networkInterfaces()).flatMap((a) => (a ?? []).filter((i) => i.family === "IPv4").map((i) => i.address));
   return issue({

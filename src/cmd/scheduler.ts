@@ -35,7 +35,7 @@ export default command({
       // A candidate that waits to lead is as ready as the leader.
       notReady: () => (o["leader-elect"] ? undefined : scheduler.notReady()),
       metrics: () => scheduler.metrics.text(),
-      tls: o["secure-port"] ? servingCertificate(o["tls-cert-file"], o["tls-private-key-file"], "kube-scheduler") : undefined,
+      tls: o["secure-port"] ? await servingCertificate(o["tls-cert-file"], o["tls-private-key-file"], "kube-scheduler") : undefined,
     });
     try {
       return o["leader-elect"] ? await runAsLeader(transport, scheduler, o) : await runComponent(scheduler);

@@ -5,12 +5,12 @@ export interface TestPki {
   /** PEM of the authority. */
   ca: string;
   /** A certificate for localhost and 127.0.0.1 that both servers and clients may use. */
-  issue(commonName: string, organization?: string): KeyPair;
+  issue(commonName: string, organization?: string): Promise<KeyPair>;
 }
 
-export function testPki(): TestPki {
+export async function testPki(): Promise<TestPki> {
   const times = { notBefore: new Date(Date.now() - 60_000), notAfter: new Date(Date.now() + 3_600_000) };
-  const ca = issue({ commonName: "test-ca", authority: true, ...times });
+  const ca = await issue({ commonName: "test-ca", authority: true, ...times });
   return {
     ca: ca.cert,
     issue: (commonName, organization) =>

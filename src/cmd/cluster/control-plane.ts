@@ -53,15 +53,15 @@ export async function startControlPlane(
     const [store, { pki, keys, serving, admin, kubeletClient }] = await Promise.all([
       storing.then((s) => start(s)),
       progress.run("certificates", async () => {
-        const pki = Pki.open(dir.file("pki"));
+        const pki = await Pki.open(dir.file("pki"));
         const hosts = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", `kubernetes.default.svc.${cluster.clusterDomain}`];
         const addresses = ["localhost", hostname(), "127.0.0.1", nthAddress(services, 1), ...ips];
         return {
           pki,
           keys: pki.serviceAccountKeys(),
-          serving: pki.leaf({ name: "apiserver", commonName: "kube-apiserver", hosts: [...new Set([...hosts, ...addresses])] }),
-          admin: pki.leaf({ name: "admin", commonName: "kubernetes-admin", organizations: [ADMIN] }),
-          kubeletClient: pki.leaf({
+          serving: await pki.leaf({ name: "apiserver", commonName: "kube-apiserver", hosts: [...new Set([...hosts, ...addresses])] }),
+          admin: await pki.leaf({ name: "admin", commonName: "kubernetes-admin", organizations: [ADMIN] }),
+          kubeletClient: await pki.leaf({
             name: "apiserver-kubelet-client",
             commonName: "kube-apiserver-kubelet-client",
             organizations: [ADMIN],

@@ -64,7 +64,7 @@ export async function startNode(
       // The kubelet is there before the runtime, and so its pods, start.
       makeRuntime(spec, (containerId) => kubelet.expectEnd(containerId)),
     ]);
-    const tls = { ...serving, clientCa: pki.ca.cert };
+    const tls = { ...(await serving), clientCa: pki.ca.cert };
     const kubelet: InstanceType<typeof Kubelet> = new Kubelet({
       transport: transport(`system:node:${spec.name}`, "system:nodes"),
       nodeName: spec.name,

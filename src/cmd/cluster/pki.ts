@@ -39,7 +39,7 @@ export class Pki {
   }
 
   /** Opens the folder, or fills it with a new authority. Throws when only half of it is there. */
-  static open(dir: string): Pki {
+  static async open(dir: string): Promise<Pki> {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     const [certFile, keyFile] = [join(dir, "ca.crt"), join(dir, "ca.key")];
     if (existsSync(certFile) && existsSync(keyFile)) {
@@ -47,7 +47,7 @@ export class Pki {
     }
     if (existsSync(certFile))
       throw new Error(`${keyFile} is missing while ${certFile} is there: restore it, or delete the pki folder to make a new authority`);
-    const pair = issue({
+    const pair = await issue({
       commonName: "kubernetes",
       authority: true,
       hosts: ["kubernetes"],
@@ -62,13 +62,13 @@ export class Pki {
    * A certificate signed by the authority: the stored one while it has 30 days
    * left and covers every host asked for, otherwise a new one for a year.
    */
-  leaf(spec: LeafSpec): KeyPair {
+  async leaf(spec: LeafSpec): Promise<KeyPair> {
     const [certFile, keyFile] = [join(this.#dir, `${spec.name}.crt`), join(this.#dir, `${spec.name}.key`)];
     if (existsSync(certFile) && existsSync(keyFile)) {
       const stored = { cert: readFileSync(certFile, "utf8"), key: readFileSync(keyFile, "utf8") };
       if (this.#stillGood(stored, spec)) return stored;
     }
-    const pair = this.#sign(spec);
+    const pair = await this.#sign(spec);
     mkdirSync(join(certFile, ".."), { recursive: true, mode: 0o700 });
     writePrivate(keyFile, pair.key);
     writeFileSync(certFile, pair.cert);
@@ -83,7 +83,7 @@ export class Pki {
     return (spec.hosts ?? []).every((h) => names.has(h));
   }
 
-  #sign({ commonName, organizations, hosts }: LeafSpec): KeyPair {
+  #sign({ commonName, organizations, hosts }: LeafSpec): Promise<KeyPair> {
     return issue({ commonName, organizations, hosts, usages: [hosts ? "serverAuth" : "clientAuth"], ...lifetime(365) }, this.ca);
   }
 

@@ -70,7 +70,7 @@ const carriers: { name: string; start: () => Promise<{ listener: RpcListener; ch
   {
     name: "TLS with client certificates",
     async start() {
-      const [server, client] = [selfSigned("server"), selfSigned("client")];
+      const [server, client] = await Promise.all([selfSigned("server"), selfSigned("client")]);
       const listener = await createRpcServer({
         services: [kv, streams],
         tls: { ...server, clientCa: client.cert, requireClientCert: true },
@@ -285,8 +285,8 @@ describe("a channel", () => {
   });
 
   test("refuses a server whose certificate it does not know, and one that is not there", async () => {
-    const listener = await createRpcServer({ services: [kv], tls: selfSigned("server") }).listen({ host: "127.0.0.1", port: 0 });
-    using untrusting = connect(listener.address, { tls: { ca: selfSigned("other").cert } });
+    const listener = await createRpcServer({ services: [kv], tls: await selfSigned("server") }).listen({ host: "127.0.0.1", port: 0 });
+    using untrusting = connect(listener.address, { tls: { ca: (await selfSigned("other")).cert } });
     expect((await failure(createClient(KV, untrusting).put({}))).code).toBe(Code.Unavailable);
     using trusting = connect(listener.address, { tls: { insecureSkipVerify: true } });
     expect(await createClient(KV, trusting).put({})).toBeDefined();
@@ -294,7 +294,7 @@ describe("a channel", () => {
   });
 
   test("a server that asks for a certificate refuses one of another authority, and none where it has to be", async () => {
-    const [server, client, other] = [selfSigned("server"), selfSigned("client"), selfSigned("other")];
+    const [server, client, other] = await Promise.all([selfSigned("server"), selfSigned("client"), selfSigned("other")]);
     for (const requireClientCert of [true, false]) {
       const tls = { ...server, clientCa: client.cert, requireClientCert };
       const listener = await createRpcServer({ services: [kv], tls }).listen({ host: "127.0.0.1", port: 0 });

@@ -33,7 +33,7 @@ const ANSWERS: Record<string, unknown> = {
 };
 
 export async function testApiserver(serve: (upgrade: Upgrade, url: URL) => void): Promise<TestApiserver> {
-  const { cert, key } = selfSigned("testserver");
+  const { cert, key } = await selfSigned("testserver");
   const upgrades: string[] = [];
   const sockets = new Set<Duplex>();
   const server = createServer({ cert, key }, (request, response) => {
