@@ -7,6 +7,7 @@ import { Checklist } from "./cluster/checklist.ts";
 import { checkNetworks, parseCidr } from "./cluster/cidr.ts";
 import { fetchStatus } from "./cluster/control.ts";
 import { nodeAddress } from "./cluster/host.ts";
+import { checkPodNetwork, takenNetworks } from "./cluster/host-network.ts";
 import { podCidrOf } from "./cluster/nodes.ts";
 import { type DetachedMessage, DetachedProgress, type Progress } from "./cluster/progress.ts";
 import { type ClusterFile, DataDir, isRunning } from "./cluster/state.ts";
@@ -196,6 +197,7 @@ export default command({
       process.stdout.write(`already running at ${stored.server} (process ${stored.pid})\n${hint(stored.kubeconfig)}`);
       return 0;
     }
+    if (!options.controlPlaneOnly) checkPodNetwork(stored?.podCidr ?? options.podCidr, stored?.id, takenNetworks(""));
     // Made here so that a bad data dir is told at once, before anything is started.
     dir.open(options, given as ReadonlySet<string>);
     if (values.detach) return detach(options);

@@ -15,7 +15,7 @@ export { NodeProcesses } from "./node-processes.ts";
 
 /** The network of the nodes' hosts, which this machine must not use for anything else. */
 export function hostCidrOf(cluster: ClusterFile): string {
-  const own = [cluster.podCidr, cluster.serviceCidr].map((text) => ({ cidr: parseCidr(text), kubun: false }));
+  const own = [cluster.podCidr, cluster.serviceCidr].map((text) => ({ link: "", cidr: parseCidr(text), kubun: false }));
   return chooseHostNetwork(cluster.id, cluster.hostCidr, [...takenNetworks(hostBridge(cluster.id)), ...own]);
 }
 

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { parseCidr } from "./cidr.ts";
-import { chooseHostNetwork, hostNetwork, takenNetworks } from "./host-network.ts";
+import { checkPodNetwork, chooseHostNetwork, hostNetwork, takenNetworks } from "./host-network.ts";
 
-const taken = (cidr: string, kubun = false) => ({ cidr: parseCidr(cidr), kubun });
+const taken = (cidr: string, kubun = false, link = "eth0") => ({ link, cidr: parseCidr(cidr), kubun });
 
 test("the id leads to a network, so that clusters seldom want the same", () => {
   expect(chooseHostNetwork("00000000", undefined, [])).toBe("100.64.0.0/24");
@@ -38,6 +38,17 @@ test("the machine has the first address, and each node one of its own", () => {
 
 test("the machine's networks are taken, but not those of a link left out", () => {
   const all = takenNetworks("");
-  expect(all).toContainEqual({ cidr: parseCidr("127.0.0.0/8"), kubun: false });
-  expect(takenNetworks("lo")).not.toContainEqual({ cidr: parseCidr("127.0.0.0/8"), kubun: false });
+  expect(all).toContainEqual(taken("127.0.0.0/8", false, "lo"));
+  expect(takenNetworks("lo")).not.toContainEqual(taken("127.0.0.0/8", false, "lo"));
+});
+
+test("a pod network that another link leads into is refused, a wider network around it is not", () => {
+  const check = (link: string, cidr: string) => checkPodNetwork("10.82.0.0/16", "0badcafe", [taken(cidr, false, link)]);
+  expect(() => check("kb-e424e47e", "10.82.0.0/24")).toThrow("holds 10.82.0.0/24, which kb-e424e47e of this machine leads to");
+  expect(() => check("tun0", "10.82.0.0/16")).toThrow("tun0");
+  check("tun0", "10.0.0.0/8");
+  check("kb-0badcafe", "10.82.0.0/24");
+  check("*", "10.82.0.0/16");
+  check("eth0", "10.83.0.0/24");
+  expect(() => checkPodNetwork("10.82.0.0/16", undefined, [taken("10.82.1.0/24")])).toThrow("eth0");
 });

@@ -2,6 +2,7 @@
 // address in it.
 import { existsSync, readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
+import { UsageError } from "../flags.ts";
 import { type Cidr, formatIp, nthAddress, overlaps, parseCidr, parseIp } from "./cidr.ts";
 
 export interface HostNetwork {
@@ -21,6 +22,8 @@ export function hostNetwork(cidr: string): HostNetwork {
 const RANGES = ["100.64.0.0/10", "198.18.0.0/15"].map(parseCidr);
 
 export interface Taken {
+  /** The interface; "*" for routes that lead nowhere, empty for what the cluster itself will use. */
+  link: string;
   cidr: Cidr;
   /** Whether it is another cluster's, so that its neighbours can be used. */
   kubun: boolean;
@@ -62,5 +65,19 @@ export function takenNetworks(own: string): Taken[] {
     .map((c) => ({ link: c[0]!, cidr: network(routeIp(c[1]!), 32 - Math.log2(2 ** 32 - routeIp(c[7]!))) }));
   return [...addresses, ...routes]
     .filter(({ link, cidr }) => link !== own && cidr.bits > 0)
-    .map(({ link, cidr }) => ({ cidr, kubun: link.startsWith("kn-") }));
+    .map(({ link, cidr }) => ({ link, cidr, kubun: link.startsWith("kn-") }));
+}
+
+/**
+ * Throws UsageError when an interface that isn't the cluster's leads to a part
+ * of its pod network: the machine would look for pods there. Wider networks may
+ * hold it, such as a VPN's, since the narrower route wins.
+ */
+export function checkPodNetwork(podCidr: string, clusterId: string | undefined, taken: readonly Taken[]): void {
+  const own = (link: string) => link === "*" || (clusterId !== undefined && link.includes(clusterId));
+  const pods = parseCidr(podCidr);
+  const other = taken.find((t) => !own(t.link) && t.cidr.bits >= pods.bits && overlaps(t.cidr, pods));
+  if (other === undefined) return;
+  const text = `${formatIp(other.cidr.base)}/${other.cidr.bits}`;
+  throw new UsageError(`--pod-cidr ${podCidr} holds ${text}, which ${other.link} of this machine leads to: choose another network`);
 }

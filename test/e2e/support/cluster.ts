@@ -74,8 +74,11 @@ export const runtime = (process.env.KUBUN_E2E_RUNTIME ?? "embedded") as "embedde
 /** `kubun ARGS` as a user runs it, without npm in front. */
 export const kubun = (args: string[], options: RunOptions = {}) => run([process.execPath, join(root, "src/main.ts"), ...args], options);
 
-// Networks are drawn per process, so that clusters of several test files can stand side by side.
-const slot = process.pid % 200;
+// Networks are drawn per process, so that clusters of several test files can
+// stand side by side, and not from those the machine has.
+const routes = Bun.spawnSync(["ip", "-4", "route"], { stdout: "pipe" }).stdout.toString();
+let slot = process.pid % 200;
+while (routes.includes(` 10.${40 + slot}.`) || routes.includes(`\n10.${40 + slot}.`)) slot = (slot + 1) % 200;
 
 /** Clusters that are up, to tell of when a wait was in vain. */
 const clusters = new Set<TestCluster>();
