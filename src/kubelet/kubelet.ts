@@ -245,6 +245,7 @@ export class Kubelet implements Component {
         addresses: (uid) => ({ podIPs: pleg.get(uid).sandboxes[0]?.ips ?? [], hostIPs }),
       }),
       cgroups: new PodCgroups(o.cgroupRoot ?? "/", this.#log),
+      collecting: new Set(),
       backoff: new Backoff(crashLoop.initial, crashLoop.max),
       node: {
         rootDir: o.rootDir,

@@ -23,11 +23,19 @@ export function superfluous(rt: RuntimePod): { containers: string[]; sandboxes: 
 /** Deletes them; never waits, and a failure is tried again at the next look. */
 export function collect(ctx: PodContext, rt: RuntimePod): void {
   const { runtime } = ctx.cri;
-  const ignore = (error: unknown) => {
-    if (!isRpcNotFound(error))
-      ctx.log.warn("Could not remove a dead container", { pod: `${rt.namespace}/${rt.name}`, err: rpcMessage(error) });
+  const remove = async (id: string, removal: () => Promise<unknown>) => {
+    if (ctx.collecting.has(id)) return;
+    ctx.collecting.add(id);
+    try {
+      await removal();
+    } catch (error) {
+      if (!isRpcNotFound(error))
+        ctx.log.warn("Could not remove a dead container", { pod: `${rt.namespace}/${rt.name}`, err: rpcMessage(error) });
+    } finally {
+      ctx.collecting.delete(id);
+    }
   };
   const { containers, sandboxes } = superfluous(rt);
-  for (const containerId of containers) void runtime.removeContainer({ containerId }).catch(ignore);
-  for (const podSandboxId of sandboxes) void runtime.removePodSandbox({ podSandboxId }).catch(ignore);
+  for (const containerId of containers) void remove(containerId, () => runtime.removeContainer({ containerId }));
+  for (const podSandboxId of sandboxes) void remove(podSandboxId, () => runtime.removePodSandbox({ podSandboxId }));
 }

@@ -28,6 +28,8 @@ export interface PodContext {
   statuses: StatusManager;
   transport: ApiTransport;
   events: EventSink;
+  /** Dead containers and sandboxes that are being removed. */
+  collecting: Set<string>;
   /** Crash loops. */
   backoff: Backoff;
   node: NodeFacts;
