@@ -1,5 +1,6 @@
 // The README's example, as a user runs it.
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { ok, run, TestCluster, until } from "./support/cluster.ts";
 import { BOX, buildBox } from "./support/images.ts";
@@ -136,7 +137,9 @@ test("killing a container's process restarts it in the same pod", async () => {
       "grep",
       "-lsE",
       `${id}`,
-      ...(await Array.fromAsync(new Bun.Glob("[0-9]*/cgroup").scan("/proc"), (f) => `/proc/${f}`)),
+      ...readdirSync("/proc")
+        .filter((name) => /^\d+$/.test(name))
+        .map((pid) => `/proc/${pid}/cgroup`),
     ]);
     return found.stdout
       .split("\n")

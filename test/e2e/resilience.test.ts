@@ -1,6 +1,6 @@
 // What must survive a crash, and what must not stay behind.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { kubun, TestCluster, until } from "./support/cluster.ts";
 import { machineState } from "./support/machine.ts";
@@ -115,11 +115,11 @@ test("down --purge deletes the data", async () => {
 
 /** The first process of a container, found by the container's id in its cgroup. */
 async function containerPid(id: string): Promise<number> {
-  for await (const file of new Bun.Glob("[0-9]*/cgroup").scan("/proc")) {
-    const text = await Bun.file(`/proc/${file}`)
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    const text = await Bun.file(`/proc/${pid}/cgroup`)
       .text()
       .catch(() => "");
-    if (text.includes(id)) return Number(file.split("/")[0]);
+    if (text.includes(id)) return Number(pid);
   }
   throw new Error(`no process is in a cgroup of container ${id}`);
 }
