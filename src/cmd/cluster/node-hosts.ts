@@ -9,6 +9,9 @@ export const hostBridge = (clusterId: string) => `kn-${clusterId}`;
 export const hostNamespace = (clusterId: string, index: number) => `kubun-${clusterId}-node${index + 1}`;
 const outsideLink = (clusterId: string, index: number) => `kn${index}-${clusterId}`;
 
+/** The locally administered address of node `index`'s link, the bridge being 0: a node that comes again has the same one, and a bridge keeps its own whatever links it has. */
+const macAddress = (clusterId: string, index: number) => ["02", index.toString(16).padStart(2, "0"), ...clusterId.match(/../g)!].join(":");
+
 const linkExists = (name: string) => existsSync(`/sys/class/net/${name}`);
 const namespaceExists = (name: string) => existsSync(`/run/netns/${name}`);
 
@@ -32,13 +35,13 @@ export async function makeHosts(clusterId: string, net: HostNetwork, hosts: read
   }
   setSysctl("net/ipv4/ip_forward", "1");
   await batch([
-    ...(linkExists(bridge) ? [] : [`link add ${bridge} type bridge`]),
+    ...(linkExists(bridge) ? [] : [`link add ${bridge} address ${macAddress(clusterId, 0)} type bridge`]),
     `addr replace ${net.gateway}/24 dev ${bridge}`,
     `link set ${bridge} up`,
     ...fresh.flatMap(({ index }) => {
       const link = outsideLink(clusterId, index);
       return [
-        `link add ${link} type veth peer name eth0 netns ${hostNamespace(clusterId, index)}`,
+        `link add ${link} type veth peer name eth0 address ${macAddress(clusterId, index)} netns ${hostNamespace(clusterId, index)}`,
         `link set ${link} master ${bridge} up`,
         // Where a service sends a node's packet back to the same node, it leaves by the port that it came in at.
         `link set ${link} type bridge_slave hairpin on`,
