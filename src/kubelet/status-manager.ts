@@ -85,6 +85,16 @@ export class StatusManager {
     this.#stop.abort();
   }
 
+  /** Whether a conflict is one of identity, and not only of two writers. */
+  async #replaced(entry: Entry): Promise<boolean> {
+    try {
+      const pod = await this.#transport.get<coreV1.Pod>({ ...pods, namespace: entry.namespace, name: entry.name });
+      return pod.metadata.uid !== entry.uid;
+    } catch (error) {
+      return isNotFound(error);
+    }
+  }
+
   async #write(entry: Entry): Promise<void> {
     // Statuses set within one turn of the event loop go out as one.
     await Promise.resolve();
@@ -101,7 +111,7 @@ export class StatusManager {
             });
           } catch (error) {
             // Gone, or another pod of the same name: there is nothing to write to.
-            if (isNotFound(error) || isConflict(error)) return;
+            if (isNotFound(error) || (isConflict(error) && (await this.#replaced(entry)))) return;
             this.#log.warn("Failed to update status for pod", { pod: `${entry.namespace}/${entry.name}`, err: error });
             await new Promise((resolve) => setTimeout(resolve, backoff.next()));
             continue;

@@ -2,7 +2,7 @@
 // what their answers mean in the kubelet's words.
 import type * as pb from "../../rpc/gen/cri/runtime_pb.ts";
 import { ContainerState, ImageService, NamespaceMode, PodSandboxState, RuntimeService } from "../../rpc/gen/cri/runtime_pb.ts";
-import { type Client, Code, RpcError } from "../../rpc/types.ts";
+import { type CallOptions, type Client, Code, RpcError } from "../../rpc/types.ts";
 import { containerInfo, ownerAnnotation, podNameLabel, podNamespaceLabel, podUidLabel } from "../pod/labels.ts";
 import type { RuntimeContainer, RuntimeContainerState, RuntimePod, RuntimeSandbox } from "../pod/runtime-pod.ts";
 
@@ -17,11 +17,32 @@ export function socketPath(endpoint: string): string {
   return endpoint.replace(/^unix:(\/\/)?/, "");
 }
 
+/** Milliseconds after which a call counts as lost, so that no worker waits for ever (upstream's runtime-request-timeout). */
+const callTimeout = 120_000;
+type TimeoutOf = (request: { timeout?: bigint }) => number | undefined;
+const timeouts: Record<string, TimeoutOf> = {
+  runPodSandbox: () => 2 * callTimeout,
+  stopContainer: ({ timeout }) => callTimeout + Number(timeout ?? 0n) * 1000,
+  execSync: ({ timeout }) => (timeout ? callTimeout + Number(timeout) * 1000 : undefined),
+  pullImage: () => undefined,
+  getContainerEvents: () => undefined,
+};
+
+/** Gives each call of a client a timeout, where it was called without. */
+function timed<C extends object>(client: C): C {
+  const calls = Object.entries(client as Record<string, (request: object, options?: CallOptions) => unknown>).map(([name, call]) => {
+    const of = timeouts[name] ?? (() => callTimeout);
+    return [name, (request: object, options?: CallOptions) => call(request, { timeout: of(request), ...options })] as const;
+  });
+  return Object.fromEntries(calls) as C;
+}
+
 /** Opens a channel to a runtime's socket. */
 export async function dial(endpoint: string): Promise<Cri> {
   const { connect, createClient } = await import("../../rpc/client.ts");
   const channel = await connect({ unix: socketPath(endpoint) });
-  return { runtime: createClient(RuntimeService, channel), image: createClient(ImageService, channel), close: () => channel.close() };
+  const [runtime, image] = [timed(createClient(RuntimeService, channel)), timed(createClient(ImageService, channel))];
+  return { runtime, image, close: () => channel.close() };
 }
 
 export const isUnimplemented = (error: unknown): boolean => error instanceof RpcError && error.code === Code.Unimplemented;

@@ -14,6 +14,11 @@ const listPeriod = 1000;
 const listPeriodWithEvents = 60_000;
 const retryPeriod = 1000;
 const firstLook = 15;
+/** Milliseconds that the first list may fail: a runtime that has just started may answer some calls before others. */
+const startTime = 20_000;
+const startPeriod = 50;
+/** One failure may be one pod's; so many in a row are the runtime's. */
+const troublesome = 3;
 
 export interface PlegOptions {
   cri: Cri;
@@ -40,6 +45,7 @@ export class Pleg {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #events = false;
   #lastList = 0;
+  #failures = 0;
 
   constructor(options: PlegOptions) {
     this.#options = options;
@@ -58,9 +64,18 @@ export class Pleg {
     return this.#pods.get(uid) ?? emptyRuntimePod(uid);
   }
 
-  /** Reads all pods once, then follows the runtime. Rejects when the first list fails. */
+  /** Reads all pods once, then follows the runtime. Rejects when the first list keeps failing. */
   async start(): Promise<void> {
-    await this.relist();
+    const deadline = Date.now() + startTime;
+    for (let listed = false; !listed; ) {
+      try {
+        await this.relist();
+        listed = true;
+      } catch (error) {
+        if (this.#stop.signal.aborted || Date.now() > deadline) throw error;
+        await new Promise((resolve) => setTimeout(resolve, startPeriod));
+      }
+    }
     void this.#follow();
     this.#schedule();
   }
@@ -70,15 +85,25 @@ export class Pleg {
     clearTimeout(this.#timer);
   }
 
-  #schedule(): void {
+  /** Lists again in a while, or soon where something was missed. */
+  #schedule(period = this.#events ? listPeriodWithEvents : listPeriod): void {
+    clearTimeout(this.#timer);
     if (this.#stop.signal.aborted) return;
-    const period = this.#events ? listPeriodWithEvents : listPeriod;
     this.#timer = setTimeout(() => {
-      this.relist()
-        .catch((error) => this.#options.trouble(rpcMessage(error)))
-        .finally(() => this.#schedule());
+      this.relist().then(
+        () => this.#schedule(),
+        (error: unknown) => this.#failed(error),
+      );
     }, period);
     this.#timer.unref?.();
+  }
+
+  #failed(error: unknown): void {
+    if (this.#stop.signal.aborted) return;
+    const message = rpcMessage(error);
+    this.#options.log.info("Could not read the runtime's pods, trying again", { err: message }, 2);
+    if (++this.#failures >= troublesome) this.#options.trouble(message);
+    this.#schedule(retryPeriod);
   }
 
   /** Lists everything and reads the pods that changed. */
@@ -109,6 +134,7 @@ export class Pleg {
       }),
     );
     this.#lastList = Date.now();
+    this.#failures = 0;
     this.#options.trouble(undefined);
   }
 
@@ -253,6 +279,9 @@ export class Pleg {
         if (signal.aborted || isUnimplemented(error)) return;
         this.#options.log.info("The runtime's event stream ended", { err: rpcMessage(error) }, 2);
       }
+      // What happens until it is there again shows in lists only.
+      this.#events = false;
+      this.#schedule();
       await new Promise((resolve) => setTimeout(resolve, retryPeriod).unref?.());
     }
   }
@@ -262,7 +291,7 @@ export class Pleg {
       await this.refresh(uid);
       this.#options.changed(uid);
     } catch (error) {
-      this.#options.trouble(rpcMessage(error));
+      this.#failed(error);
     }
   }
 }

@@ -28,6 +28,8 @@ interface Answer {
 }
 
 const maxBody = 10_240;
+/** Milliseconds that a runtime has to say that a command timed out. */
+const execGrace = 10_000;
 const maxRedirects = 10;
 const hostPort = (host: string, port: number) => (host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`);
 
@@ -111,7 +113,10 @@ function tcp(host: string, port: number, timeout: number): Promise<Outcome> {
 
 async function exec(cri: Cri, containerId: string, command: string[], timeout: number): Promise<Outcome> {
   try {
-    const answer = await cri.runtime.execSync({ containerId, cmd: command, timeout: BigInt(Math.ceil(timeout / 1000)) });
+    const answer = await cri.runtime.execSync(
+      { containerId, cmd: command, timeout: BigInt(Math.ceil(timeout / 1000)) },
+      { timeout: timeout + execGrace },
+    );
     const output = Buffer.concat([answer.stdout, answer.stderr]).subarray(0, maxBody).toString("utf8");
     return { ok: answer.exitCode === 0, output };
   } catch (error) {
