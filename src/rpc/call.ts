@@ -1,7 +1,8 @@
 // A call on the server's side, whatever protocol carries it: messages in,
 // the handler of the method, messages out, one status at the end.
-import { create, type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { logger } from "../platform/log.ts";
+import { create, fromBinary, toBinary } from "./protobuf.ts";
 import { MessageQueue } from "./queue.ts";
 import type { BoundMethod } from "./service.ts";
 import { Code, type HandlerContext, RpcError } from "./types.ts";

@@ -1,9 +1,10 @@
 // Native gRPC on one stream of HTTP/2: the client's side.
-import { create, type DescMethod, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import type { DescMethod, Message } from "@bufbuild/protobuf";
 import type { Channel, PendingCall } from "../channel.ts";
 import { ErrorCode } from "../http2/errors.ts";
 import type { Stream, StreamFailure, StreamListener } from "../http2/stream.ts";
 import { appendHeaders, toHeaders } from "../metadata.ts";
+import { create, fromBinary, toBinary } from "../protobuf.ts";
 import { methodPath } from "../service.ts";
 import { type CallOptions, Code, RpcError } from "../types.ts";
 import { compress, decompress, ENCODINGS } from "./compression.ts";

@@ -1,18 +1,18 @@
 // The Connect protocol (connectrpc.com/docs/protocol): unary calls as plain
 // POSTs of protobuf or JSON, streams as enveloped messages.
-import { fromJsonString, toJsonString } from "@bufbuild/protobuf";
 import { binaryCodec, type CallPeer, type Codec } from "../call.ts";
 import type { Exchange } from "../exchange.ts";
 import { decompress } from "../grpc/compression.ts";
 import { Deframer, prefix, tooLarge } from "../grpc/framing.ts";
 import { appendHeaders } from "../metadata.ts";
+import { protobufEs } from "../protobuf.ts";
 import type { BoundMethod } from "../service.ts";
 import { Code, RpcError } from "../types.ts";
 import { fieldOf, WebCall, type WebOptions } from "./base.ts";
 
 const jsonCodec: Codec = {
-  decode: (desc, bytes) => fromJsonString(desc, new TextDecoder().decode(bytes), { ignoreUnknownFields: true }),
-  encode: (desc, message) => new TextEncoder().encode(toJsonString(desc, message)),
+  decode: (desc, bytes) => protobufEs().fromJsonString(desc, new TextDecoder().decode(bytes), { ignoreUnknownFields: true }),
+  encode: (desc, message) => new TextEncoder().encode(protobufEs().toJsonString(desc, message)),
 };
 
 /** Names of codes, and the HTTP status that a unary answer has with them. */

@@ -1,8 +1,8 @@
 // What is kept of a container on disk.
-import { fromJson, type JsonValue, toJson } from "@bufbuild/protobuf";
 import type { ProcessId } from "../../platform/process.ts";
 import { type ContainerConfig, ContainerConfigSchema, ContainerState } from "../../rpc/gen/cri/runtime_pb.ts";
 import type { ResolvedUser } from "../oci/user.ts";
+import { decodeConfig, encodeConfig, type StoredConfig } from "../stored-config.ts";
 
 export interface Exit {
   code: number;
@@ -36,20 +36,20 @@ export interface ContainerRecord {
 }
 
 interface Stored extends Omit<ContainerRecord, "createdAt" | "startedAt" | "config" | "exit"> {
-  version: 1;
+  version: 1 | 2;
   createdAt: string;
   startedAt?: string;
-  config: JsonValue;
+  config: StoredConfig;
   exit?: Omit<Exit, "at"> & { at: string };
 }
 
 export function encodeContainer(record: ContainerRecord): string {
   const stored: Stored = {
     ...record,
-    version: 1,
+    version: 2,
     createdAt: String(record.createdAt),
     startedAt: record.startedAt === undefined ? undefined : String(record.startedAt),
-    config: toJson(ContainerConfigSchema, record.config),
+    config: encodeConfig(ContainerConfigSchema, record.config),
     exit: record.exit === undefined ? undefined : { ...record.exit, at: String(record.exit.at) },
   };
   return JSON.stringify(stored);
@@ -58,12 +58,12 @@ export function encodeContainer(record: ContainerRecord): string {
 /** @throws Error for a record of a newer version. */
 export function decodeContainer(stored: unknown): ContainerRecord {
   const { version, ...s } = stored as Stored;
-  if (version !== 1) throw new Error(`container record has version ${String(version)}, known is 1`);
+  if (version !== 1 && version !== 2) throw new Error(`container record has version ${String(version)}, known are 1 and 2`);
   return {
     ...s,
     createdAt: BigInt(s.createdAt),
     startedAt: s.startedAt === undefined ? undefined : BigInt(s.startedAt),
-    config: fromJson(ContainerConfigSchema, s.config, { ignoreUnknownFields: true }),
+    config: decodeConfig(ContainerConfigSchema, s.config),
     exit: s.exit === undefined ? undefined : { ...s.exit, at: BigInt(s.exit.at) },
   };
 }

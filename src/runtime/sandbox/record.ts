@@ -1,10 +1,10 @@
 // What is kept of a sandbox on disk, from before its first namespace is made
 // until its last trace is gone.
-import { fromJson, type JsonValue, toJson } from "@bufbuild/protobuf";
 import type { ProcessId } from "../../platform/process.ts";
 import { type PodSandboxConfig, PodSandboxConfigSchema } from "../../rpc/gen/cri/runtime_pb.ts";
 import type { CniConfig } from "../cni/config.ts";
 import type { CniResult } from "../cni/invoke.ts";
+import { decodeConfig, encodeConfig, type StoredConfig } from "../stored-config.ts";
 
 export interface SandboxRecord {
   id: string;
@@ -25,17 +25,17 @@ export interface SandboxRecord {
 }
 
 interface Stored extends Omit<SandboxRecord, "createdAt" | "config"> {
-  version: 1;
+  version: 1 | 2;
   createdAt: string;
-  config: JsonValue;
+  config: StoredConfig;
 }
 
 export function encodeSandbox(record: SandboxRecord): string {
   const stored: Stored = {
     ...record,
-    version: 1,
+    version: 2,
     createdAt: String(record.createdAt),
-    config: toJson(PodSandboxConfigSchema, record.config),
+    config: encodeConfig(PodSandboxConfigSchema, record.config),
   };
   return JSON.stringify(stored);
 }
@@ -43,10 +43,10 @@ export function encodeSandbox(record: SandboxRecord): string {
 /** @throws Error for a record of a newer version. */
 export function decodeSandbox(stored: unknown): SandboxRecord {
   const { version, ...s } = stored as Stored;
-  if (version !== 1) throw new Error(`sandbox record has version ${String(version)}, known is 1`);
+  if (version !== 1 && version !== 2) throw new Error(`sandbox record has version ${String(version)}, known are 1 and 2`);
   return {
     ...s,
     createdAt: BigInt(s.createdAt),
-    config: fromJson(PodSandboxConfigSchema, s.config, { ignoreUnknownFields: true }),
+    config: decodeConfig(PodSandboxConfigSchema, s.config),
   };
 }
