@@ -67,8 +67,6 @@ function checked(values: { [K in keyof typeof flags]: (typeof flags)[K] extends 
   if (!values["control-plane-only"] && process.getuid?.() !== 0) {
     throw new UsageError("a node needs root, for containers and their networks: run as root, or with --control-plane-only");
   }
-  if (endpoint !== "" && values.nodes > 1)
-    throw new UsageError("--container-runtime-endpoint and --nodes exclude each other: each node needs a runtime of its own");
   checkNetworks(values["pod-cidr"], values["service-cidr"], nodeAddress());
   podCidrOf(values["pod-cidr"], values.nodes - 1);
   return {

@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Component } from "../../platform/component.ts";
+import { UsageError } from "../flags.ts";
 import type { NodeSpec } from "./node.ts";
 import type { ClusterFile, RunState } from "./state.ts";
 import type { UpOptions } from "./up-options.ts";
@@ -37,8 +38,14 @@ async function answersCri(socket: string): Promise<boolean> {
 }
 
 export async function chooseRuntime(options: UpOptions): Promise<RunState["runtime"]> {
-  if (options.containerRuntimeEndpoint !== "") return "external";
+  if (options.containerRuntimeEndpoint !== "") {
+    if (options.nodes > 1)
+      throw new UsageError("--container-runtime-endpoint and several nodes exclude each other: each node needs a runtime of its own");
+    return "external";
+  }
   if (options.runtime !== "auto") return options.runtime;
+  // The machine's containerd is one node's.
+  if (options.nodes > 1) return "embedded";
   return (await answersCri(CONTAINERD)) ? "external" : "embedded";
 }
 
