@@ -52,7 +52,9 @@ export function baseTable({ name, podCidrs, serviceCidrs, localhostNodePorts }: 
     chain("unserved"),
     rule("unserved", "ip daddr . meta l4proto . th dport vmap @no-endpoint-services"),
     rule("unserved", "ip daddr @cluster-ips reject"),
-    ...(serviceCidrs.length > 0 ? [rule("unserved", `ip daddr { ${serviceCidrs.join(", ")} } reject with icmp type host-unreachable`)] : []),
+    ...(serviceCidrs.length > 0
+      ? [rule("unserved", `ip daddr { ${serviceCidrs.join(", ")} } reject with icmp type host-unreachable`)]
+      : []),
     chain("filter-input", "filter hook input priority filter"),
     rule("filter-input", `ct state new ${nodePorts} @no-endpoint-nodeports`),
     chain("filter-forward", "filter hook forward priority filter"),
