@@ -115,8 +115,9 @@ describe.skipIf(reason !== undefined)("kubun image", () => {
         socket: other.options.socketPath,
       };
       const data = dataDir(join(dir, "containerd"), other, "containerd");
+      const containerd = new Containerd(options);
       try {
-        await new Containerd(options).start();
+        await containerd.start();
         const built = await kubun("build", app, "-t", "app:1", "--data-dir", data);
         expect([built.stdout, built.stderr]).toEqual(["docker.io/library/app:1\n", ""]);
         other.connect();
@@ -127,6 +128,8 @@ describe.skipIf(reason !== undefined)("kubun image", () => {
         expect((await kubun("rm", "app:1", "--data-dir", data)).code).toBe(0);
       } finally {
         await other.down();
+        // Stopped first: whoever keeps it would start it again.
+        await containerd.stop();
         await Containerd.removeAll(options);
         await removeCgroup(`/kubun-${other.id}`);
       }
