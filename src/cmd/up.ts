@@ -52,6 +52,8 @@ const flags = {
   v: verbosity,
   // Set by --detach for the process that stays.
   "detached-child": { ...bool(false, ""), hidden: true },
+  // Set for the process that makes certificates.
+  "issuing-child": { ...bool(false, ""), hidden: true },
 };
 
 function checked(values: { [K in keyof typeof flags]: (typeof flags)[K] extends Flag<infer T> ? T : never }): UpOptions {
@@ -170,6 +172,7 @@ export default command({
   summary: "Starts a cluster on this machine",
   flags,
   async run(values, _args, given) {
+    if (values["issuing-child"]) return (await import("./cluster/issuing.ts")).answerQuestions().then(() => 0);
     setVerbosity(values.v);
     const options = checked(values);
     const dir = new DataDir(options.dataDir);

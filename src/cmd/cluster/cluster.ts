@@ -10,6 +10,7 @@ import { serveControl } from "./control.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 import { nodeAddress } from "./host.ts";
 import type { HostNetwork } from "./host-network.ts";
+import { IssuingProcess } from "./issuing.ts";
 import { type NodeSpec, type RunningNode, startNode } from "./node.ts";
 import type { NodeProcesses } from "./node-processes.ts";
 import { chooseRuntime } from "./node-runtime.ts";
@@ -89,6 +90,23 @@ async function startFurtherNodes(
   return more;
 }
 
+/**
+ * Begins to load the systems' code while certificates are made and files are
+ * opened. A failure comes up again where the code is used.
+ */
+function loadAhead(runtime: NodeSpec["runtime"]): void {
+  const systems = [
+    import("../../store/mod.ts"),
+    import("../../apiserver/mod.ts"),
+    import("../../apiserver/http/mod.ts"),
+    import("../../controllers/mod.ts"),
+    import("../../scheduler/mod.ts"),
+    ...(runtime === "none" ? [] : [import("../../kubelet/mod.ts"), import("../../proxy/mod.ts"), import("../../dns/mod.ts")]),
+    ...(runtime === "embedded" ? [import("../../runtime/mod.ts")] : []),
+  ];
+  void Promise.allSettled(systems);
+}
+
 /** Starts a cluster; what had started is stopped again when a part of it can't. */
 export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>, progress: Progress): Promise<RunningCluster> {
   const dir = new DataDir(wanted.dataDir);
@@ -108,6 +126,7 @@ export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>
       "this machine has no IPv4 address besides loopback, which a node needs: connect it to a network, or start with --control-plane-only",
     );
 
+  const issuing = new IssuingProcess();
   const running: Component[] = [];
   const stop = async () => {
     for (const c of [...running].reverse()) {
@@ -125,13 +144,16 @@ export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>
       await progress.run("removing nodes", () => removeNodes(dir, cluster, surplus));
     }
     const hosts = options.nodes > 1 && runtime !== "none" ? await hostNetworkOf(cluster) : undefined;
-    const plane = await startControlPlane(
+    const starting = startControlPlane(
       options,
       dir,
       cluster,
       [ip, hosts?.gateway].filter((a) => a !== undefined),
+      issuing.issue,
       progress,
     );
+    loadAhead(runtime);
+    const plane = await starting;
     running.push(...plane.components);
     const api = plane.transport("system:kubun", "system:masters");
     if (surplus.length > 0) await (await import("./further-nodes.ts")).forgetNodes(api, surplus);
@@ -185,5 +207,7 @@ export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>
   } catch (e) {
     await stop();
     throw e;
+  } finally {
+    issuing.close();
   }
 }

@@ -6,6 +6,7 @@ import type { ApiTransport } from "../../client/transport.ts";
 import type { Component } from "../../platform/component.ts";
 import { UsageError } from "../flags.ts";
 import { nthAddress, parseCidr } from "./cidr.ts";
+import type { IssuingProcess } from "./issuing.ts";
 import { writeKubeconfig } from "./kubeconfig.ts";
 import { Pki } from "./pki.ts";
 import type { Progress } from "./progress.ts";
@@ -34,6 +35,8 @@ export async function startControlPlane(
   cluster: ClusterFile,
   /** Addresses of this machine that clients come to; the first is the one that is advertised. */
   ips: readonly string[],
+  /** Makes the certificates that are missing. */
+  issuing: IssuingProcess["issue"],
   progress: Progress,
 ): Promise<ControlPlane> {
   const services = parseCidr(cluster.serviceCidr);
@@ -53,20 +56,15 @@ export async function startControlPlane(
     const [store, { pki, keys, serving, admin, kubeletClient }] = await Promise.all([
       storing.then((s) => start(s)),
       progress.run("certificates", async () => {
-        const pki = await Pki.open(dir.file("pki"));
+        const pki = await Pki.open(dir.file("pki"), issuing);
         const hosts = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", `kubernetes.default.svc.${cluster.clusterDomain}`];
         const addresses = ["localhost", hostname(), "127.0.0.1", nthAddress(services, 1), ...ips];
-        return {
-          pki,
-          keys: pki.serviceAccountKeys(),
-          serving: await pki.leaf({ name: "apiserver", commonName: "kube-apiserver", hosts: [...new Set([...hosts, ...addresses])] }),
-          admin: await pki.leaf({ name: "admin", commonName: "kubernetes-admin", organizations: [ADMIN] }),
-          kubeletClient: await pki.leaf({
-            name: "apiserver-kubelet-client",
-            commonName: "kube-apiserver-kubelet-client",
-            organizations: [ADMIN],
-          }),
-        };
+        const [serving, admin, kubeletClient] = await Promise.all([
+          pki.leaf({ name: "apiserver", commonName: "kube-apiserver", hosts: [...new Set([...hosts, ...addresses])] }),
+          pki.leaf({ name: "admin", commonName: "kubernetes-admin", organizations: [ADMIN] }),
+          pki.leaf({ name: "apiserver-kubelet-client", commonName: "kube-apiserver-kubelet-client", organizations: [ADMIN] }),
+        ]);
+        return { pki, keys: pki.serviceAccountKeys(), serving, admin, kubeletClient };
       }),
     ]);
 

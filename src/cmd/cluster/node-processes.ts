@@ -11,6 +11,7 @@ import { hostNetwork } from "./host-network.ts";
 import { insideHost, makeHosts } from "./node-hosts.ts";
 import { nodeHome, nodeName, podCidrOf } from "./nodes.ts";
 import type { DetachedMessage } from "./progress.ts";
+import { selfCommand } from "./self.ts";
 import type { ClusterFile, DataDir, RunState } from "./state.ts";
 
 const log = logger("kubun");
@@ -32,9 +33,6 @@ export interface NodeProcessFile {
 }
 
 export const nodeFile = (cluster: Pick<ClusterFile, "runDir">, index: number) => join(cluster.runDir, `node${index + 1}.json`);
-
-/** How this program is started again with other arguments. */
-const selfCommand = (...args: string[]): string[] => [process.execPath, ...(Bun.main.startsWith("/$bunfs") ? [] : [Bun.main]), ...args];
 
 const dataDirFlag = (dir: DataDir) => `--data-dir=${dir.path}`;
 

@@ -31,23 +31,25 @@ const lifetime = (days: number) => ({ notBefore: new Date(Date.now() - 300_000),
 /** The certificate authority and every certificate that it signed, in one folder. */
 export class Pki {
   readonly #dir: string;
+  readonly #issue: typeof issue;
   readonly ca: KeyPair;
 
-  private constructor(dir: string, ca: KeyPair) {
+  private constructor(dir: string, ca: KeyPair, by: typeof issue) {
     this.#dir = dir;
     this.ca = ca;
+    this.#issue = by;
   }
 
   /** Opens the folder, or fills it with a new authority. Throws when only half of it is there. */
-  static async open(dir: string): Promise<Pki> {
+  static async open(dir: string, by: typeof issue = issue): Promise<Pki> {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     const [certFile, keyFile] = [join(dir, "ca.crt"), join(dir, "ca.key")];
     if (existsSync(certFile) && existsSync(keyFile)) {
-      return new Pki(dir, { cert: readFileSync(certFile, "utf8"), key: readFileSync(keyFile, "utf8") });
+      return new Pki(dir, { cert: readFileSync(certFile, "utf8"), key: readFileSync(keyFile, "utf8") }, by);
     }
     if (existsSync(certFile))
       throw new Error(`${keyFile} is missing while ${certFile} is there: restore it, or delete the pki folder to make a new authority`);
-    const pair = await issue({
+    const pair = await by({
       commonName: "kubernetes",
       authority: true,
       hosts: ["kubernetes"],
@@ -55,7 +57,7 @@ export class Pki {
     });
     writePrivate(keyFile, pair.key);
     writeFileSync(certFile, pair.cert);
-    return new Pki(dir, pair);
+    return new Pki(dir, pair, by);
   }
 
   /**
@@ -84,7 +86,7 @@ export class Pki {
   }
 
   #sign({ commonName, organizations, hosts }: LeafSpec): Promise<KeyPair> {
-    return issue({ commonName, organizations, hosts, usages: [hosts ? "serverAuth" : "clientAuth"], ...lifetime(365) }, this.ca);
+    return this.#issue({ commonName, organizations, hosts, usages: [hosts ? "serverAuth" : "clientAuth"], ...lifetime(365) }, this.ca);
   }
 
   /** The key pair that signs service account tokens. */
