@@ -1,7 +1,7 @@
 // JSON schemas of the API's messages, in the dialects of OpenAPI v2 and v3, with
 // the extensions that kubectl, apply and patch read.
 import { apiVersion } from "../object.ts";
-import { builtinKinds, type FieldSchema, type MessageSchema, messageSchema, stringType } from "../schema.ts";
+import { builtinKinds, type FieldSchema, type KindInfo, type MessageSchema, messageSchema, stringType } from "../schema.ts";
 import { docOf } from "./docs.ts";
 
 export type Dialect = 2 | 3;
@@ -92,9 +92,16 @@ const typeMeta: Json = {
 
 const everywhere = new Set(["DeleteOptions", "WatchEvent"]);
 
+let byMessage: Map<string, KindInfo[]> | undefined;
+
+/** The kinds that have this message. */
+function kindsOf(message: string): readonly KindInfo[] {
+  byMessage ??= Map.groupBy(builtinKinds.all(), (k) => k.message);
+  return byMessage.get(message) ?? [];
+}
+
 function groupVersionKinds(schema: MessageSchema): Json[] {
   const short = schema.name.slice(schema.name.lastIndexOf(".") + 1);
-  const found = builtinKinds.all().filter((k) => k.message === schema.name);
   if (everywhere.has(short) && schema.name.includes(".meta.v1.")) {
     const groups = new Set(builtinKinds.resources().map((k) => apiVersion(k)));
     return [...groups].sort().map((gv) => {
@@ -102,7 +109,7 @@ function groupVersionKinds(schema: MessageSchema): Json[] {
       return { group, kind: short, version };
     });
   }
-  return found.map((k) => ({ group: k.group, kind: k.kind, version: k.version }));
+  return kindsOf(schema.name).map((k) => ({ group: k.group, kind: k.kind, version: k.version }));
 }
 
 /** The schema of one message. */
@@ -112,8 +119,9 @@ export function definition(message: string, dialect: Dialect): Json {
   if (schema.json !== "OBJECT") return { ...forms[schema.json]!(dialect), ...(description ? { description } : {}) };
   const properties: Json = schema.isKind ? { ...typeMeta } : {};
   const required: string[] = [];
+  const inlines = schema.fields.some((f) => f.inline);
   for (const f of schema.jsonFields) {
-    properties[f.json] = property(ownerOf(schema, f), f, dialect);
+    properties[f.json] = property(inlines ? ownerOf(schema, f) : message, f, dialect);
     if (f.required) required.push(f.json);
   }
   const kinds = groupVersionKinds(schema);
