@@ -246,6 +246,8 @@ function tests(name: string, start: () => Promise<TestRuntime>): void {
       { terminationGracePeriodSeconds: 5 },
     );
     await node.ready("hooked");
+    // A deletion does not wait for a postStart hook that still runs.
+    await eventually("the hook has written", async () => (await node.logs("hooked")) === "post\n" || undefined);
     const log = (await node.get("/containerLogs/default/hooked/c?follow=true")).text();
     await node.delete("hooked");
     await node.gone("hooked");
