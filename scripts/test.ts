@@ -27,6 +27,20 @@ async function files(pattern: string): Promise<string[]> {
   return found.filter((f) => wanted.length === 0 || wanted.some((w) => f.includes(w))).sort();
 }
 
+/** What a report of `bun test` says of each test that failed: the lines since the test before it, at most 60. */
+function failuresOf(report: string): string[] {
+  const found: string[] = [];
+  let since: string[] = [];
+  for (const line of report.split("\n")) {
+    since.push(line);
+    // After the counts, bun repeats the failures of a long report.
+    if (/^ *\d+ pass$/.test(line)) break;
+    if (/^\(fail\)/.test(line)) found.push(...since.slice(-60));
+    if (/^\((pass|fail|skip)\)/.test(line)) since = [];
+  }
+  return found.length > 0 ? found : since.slice(-60);
+}
+
 const runtimes = process.env.KUBUN_E2E_RUNTIME ? [process.env.KUBUN_E2E_RUNTIME] : ["embedded", "containerd"];
 /** End-to-end files to which the runtime makes no difference, or which choose it themselves. */
 const runtimeless = ["bad-input", "components"];
@@ -43,6 +57,7 @@ const runs: Run[] = [
 
 const total = { pass: 0, fail: 0, skip: 0 };
 let broken = 0;
+const failed: string[] = [];
 for (const run of runs) {
   console.log(`\n== ${run.title}`);
   const started = performance.now();
@@ -65,6 +80,7 @@ for (const run of runs) {
   total.fail += failures;
   // A run that died, or failed outside of a test, counts as a failure of its own.
   if (code !== 0 && failures === 0) broken++;
+  if (code !== 0) failed.push(`== ${run.title}: ended with ${code}`, ...failuresOf(report));
   console.log(`== ${run.title}: ${((performance.now() - started) / 1000).toFixed(1)} s`);
 }
 total.fail += broken;
@@ -72,5 +88,7 @@ if (total.pass + total.fail === 0) {
   console.log(`no test matches ${wanted.join(" ")}`);
   process.exit(2);
 }
+// Whoever reads the end of a long report sees what failed.
+if (failed.length > 0) console.log(["", "== failures", ...failed].join("\n"));
 console.log(`\n${total.pass} passed, ${total.fail} failed${total.skip ? `, ${total.skip} skipped` : ""}`);
 process.exit(total.fail > 0 ? 1 : 0);
