@@ -1,6 +1,6 @@
 // application/cbor as Kubernetes uses it (KEP-4222): one self-described item a
 // body, strings as text or bytes. Import lazily: few clients speak it.
-import { Decoder, Encoder, Tag } from "cbor-x";
+import { Decoder, Encoder, Tag } from "../../platform/cbor.ts";
 import { setKey } from "../equal.ts";
 
 /** Bytes that are no CBOR, or hold what JSON can't say. */

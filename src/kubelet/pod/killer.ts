@@ -78,7 +78,8 @@ export async function killPod(ctx: PodContext, pod: coreV1.Pod, rt: RuntimePod, 
   const sidecars = (pod.spec.initContainers ?? []).filter(isSidecar).map((c) => c.name);
   const live = rt.containers.filter(isLive);
   const begun = performance.now();
-  const kill = (c: RuntimeContainer) => killContainer(ctx, pod, c, { grace: Math.max(0, grace - (performance.now() - begun) / 1000) });
+  const kill = (c: RuntimeContainer) =>
+    killContainer(ctx, pod, c, { grace: Math.max(Math.min(minimumGrace, grace), grace - (performance.now() - begun) / 1000) });
   await Promise.all(live.filter((c) => !sidecars.includes(c.name)).map(kill));
   for (const name of [...sidecars].reverse()) await Promise.all(live.filter((c) => c.name === name).map(kill));
   await Promise.all(

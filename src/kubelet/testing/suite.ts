@@ -401,7 +401,7 @@ function tests(name: string, start: () => Promise<TestRuntime>): void {
 
   test("keeps a sidecar beside the containers, started before and ended after them", async () => {
     const say = (name: string) =>
-      `echo ${name} up >> /e/log; trap 'echo ${name} down >> /e/log; exit 0' TERM; while true; do sleep 0.02; done`;
+      `trap 'echo ${name} down >> /e/log; exit 0' TERM; echo ${name} up >> /e/log; while true; do sleep 0.02; done`;
     const volumeMounts = [{ name: "e", mountPath: "/e" }];
     await node.run(
       "beside",

@@ -83,7 +83,7 @@ async function answers(o: ContainerdOptions, process: ProcessId): Promise<void> 
     if (!alive(process)) throw new Error(failure(o));
     if (existsSync(o.socket)) {
       try {
-        return await withClients(o, async ({ runtime }) => void (await runtime.version({}, { timeout: 2000 })));
+        return await withClients(o, async ({ runtime }) => void (await runtime.status({}, { timeout: 2000 })));
       } catch (error) {
         if (Date.now() > deadline) throw new Error(`containerd doesn't answer: ${message(error)} (log: ${logFile(o)})`, { cause: error });
       }
@@ -173,7 +173,10 @@ export class Containerd implements Component {
       await delay(pause, undefined, { signal }).catch(() => {});
       if (signal.aborted) return;
       try {
-        if (running(o) === undefined) log.warn("containerd has ended and is started again", { log: logFile(o) });
+        if (running(o) === undefined) {
+          this.#problem = "containerd has ended and is started again";
+          log.warn(this.#problem, { log: logFile(o) });
+        }
         await launch(o);
         this.#problem = undefined;
       } catch (error) {

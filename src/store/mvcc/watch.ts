@@ -155,7 +155,8 @@ export class WatchHub {
         if (w.wants(event)) batch.push(event);
       });
       budget -= Math.max(1, to - from + 1);
-      w.next = to + 1;
+      // One that starts in the future and was paused stays in the future.
+      w.next = Math.max(w.next, to + 1);
       if (to >= this.#published) {
         this.#unsynced.delete(w);
         this.#sync(w);

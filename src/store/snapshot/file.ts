@@ -33,7 +33,7 @@ export function newestSnapshot(dir: string): (SnapshotId & { path: string }) | u
 }
 
 async function codec() {
-  const { Encoder } = await import("cbor-x");
+  const { Encoder } = await import("../../platform/cbor.ts");
   // Plain maps and byte strings: readable by any CBOR decoder.
   return new Encoder({ useRecords: false, tagUint8Array: false, mapsAsObjects: true, variableMapSize: true });
 }
