@@ -63,6 +63,8 @@ export class OciRuntime {
     try {
       const byte = Buffer.alloc(1);
       for (;;) {
+        // Asked before the read: a program that ends at once has left its byte by then.
+        const ended = !alive(init);
         let n = 0;
         try {
           n = readSync(fd, byte);
@@ -70,7 +72,7 @@ export class OciRuntime {
           if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
         }
         if (n > 0) break;
-        if (!alive(init)) throw new Error("cannot start an already stopped container");
+        if (ended) throw new Error("cannot start an already stopped container");
         await delay(1);
       }
       // Its absence is how runc tells a running container from a created one.
