@@ -4,6 +4,7 @@ import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { logger } from "../platform/log.ts";
 import { create, fromBinary, toBinary } from "./protobuf.ts";
 import { MessageQueue } from "./queue.ts";
+import { PreparedMessage, type RawCall, type RawListener, type RawMessage, RawMethod } from "./raw.ts";
 import type { BoundMethod } from "./service.ts";
 import { Code, type HandlerContext, RpcError } from "./types.ts";
 
@@ -13,14 +14,20 @@ const log = logger("rpc");
 export interface Codec {
   decode(desc: DescMessage, bytes: Uint8Array): Message;
   encode(desc: DescMessage, message: Message): Uint8Array;
+  /** Set where the bytes are protobuf's binary form. */
+  readonly binary: boolean;
 }
 
-export const binaryCodec: Codec = { decode: (desc, bytes) => fromBinary(desc, bytes), encode: (desc, message) => toBinary(desc, message) };
+export const binaryCodec: Codec = {
+  decode: (desc, bytes) => fromBinary(desc, bytes),
+  encode: (desc, message) => toBinary(desc, message),
+  binary: true,
+};
 
 /** Where a call's answer goes. */
 export interface CallSink {
-  /** Returns false when it should not be called again before drained(). */
-  send(message: Uint8Array): boolean;
+  /** Returns false when it should not be called again before drained(). A PreparedMessage comes only where the codec is binary. */
+  send(message: RawMessage): boolean;
   /** The last call. */
   finish(error: RpcError | undefined): void;
   /** The handler has used a message that took so many bytes of the wire. */
@@ -36,7 +43,7 @@ type Unary = (request: Message, context: HandlerContext) => unknown;
 type Streaming = (requests: Message | AsyncIterable<Message>, context: HandlerContext) => unknown;
 
 /** Runs one call; also the context that its handler gets. */
-export class Call implements HandlerContext {
+export class Call implements HandlerContext, RawCall {
   readonly #bound: BoundMethod;
   readonly #sink: CallSink;
   readonly #codec: Codec;
@@ -50,6 +57,8 @@ export class Call implements HandlerContext {
   #deadline: Timer | undefined;
   #request: Message | undefined;
   #queue: MessageQueue<Message> | undefined;
+  #raw: RawListener | undefined;
+  #requests = 0;
   #output: AsyncIterator<unknown> | undefined;
   #drained: (() => void) | undefined;
   #finished = false;
@@ -70,12 +79,23 @@ export class Call implements HandlerContext {
       this.#deadline = setTimeout(expire, Math.min(timeout, 0x7fffffff));
     }
     if (!handle) return this.finish(new RpcError(Code.Unimplemented, `method ${method.name} not implemented`));
-    if (method.methodKind !== "client_streaming" && method.methodKind !== "bidi_streaming") return;
+    if (handle instanceof RawMethod) {
+      this.#guarded(() => {
+        this.#raw = handle.open(this);
+      });
+      return;
+    }
+    if (!this.#takesStream) return;
     this.#queue = new MessageQueue(
       (cost) => this.#sink.consume(cost),
       () => {},
     );
     this.#run(this.#queue);
+  }
+
+  get #takesStream(): boolean {
+    const { methodKind } = this.#bound.method;
+    return methodKind === "client_streaming" || methodKind === "bidi_streaming";
   }
 
   get finished(): boolean {
@@ -85,24 +105,55 @@ export class Call implements HandlerContext {
   /** A request has come. */
   message(bytes: Uint8Array, cost: number): void {
     if (this.#finished) return;
+    if (this.#raw) return this.#rawMessage(this.#raw, bytes, cost);
     let request: Message;
     try {
       request = this.#codec.decode(this.#bound.method.input, bytes);
     } catch (error) {
-      return this.finish(new RpcError(Code.Internal, `grpc: error unmarshalling request: ${(error as Error).message}`, { cause: error }));
+      return this.finish(unmarshalling(error));
     }
     if (this.#queue) return this.#queue.push(request, cost);
     this.#sink.consume(cost);
-    if (this.#request) return this.finish(new RpcError(Code.Internal, "more than one request for a method that takes one"));
+    if (this.#request) return this.finish(moreThanOne());
     this.#request = request;
+  }
+
+  #rawMessage(listener: RawListener, bytes: Uint8Array, cost: number): void {
+    this.#sink.consume(cost);
+    if (++this.#requests > 1 && !this.#takesStream) return this.finish(moreThanOne());
+    const { input } = this.#bound.method;
+    let request = bytes;
+    if (!this.#codec.binary) {
+      try {
+        request = binaryCodec.encode(input, this.#codec.decode(input, bytes));
+      } catch (error) {
+        return this.finish(unmarshalling(error));
+      }
+    }
+    this.#guarded(() => listener.message(request));
+  }
+
+  /** Runs a handler's code; the call ends with what it throws. */
+  #guarded(run: () => void | Promise<void>): void {
+    try {
+      const running = run();
+      if (running instanceof Promise) running.catch((error) => this.#failed(error));
+    } catch (error) {
+      this.#failed(error);
+    }
   }
 
   /** No more requests come. */
   requestsEnd(): void {
     if (this.#finished) return;
+    const raw = this.#raw;
+    if (raw) {
+      if (this.#requests === 0 && !this.#takesStream) return this.finish(noRequest());
+      return this.#guarded(() => raw.requestsEnd?.());
+    }
     if (this.#queue) this.#queue.end();
     else if (this.#request) this.#run(this.#request);
-    else this.finish(new RpcError(Code.Internal, "no request for a method that takes one"));
+    else this.finish(noRequest());
   }
 
   /** The client wants no answer any more; with `tell` it is told why. */
@@ -115,6 +166,12 @@ export class Call implements HandlerContext {
 
   /** The sink takes messages again. */
   drained(): void {
+    this.#resume();
+    const raw = this.#raw;
+    if (raw) this.#guarded(() => raw.drained?.());
+  }
+
+  #resume(): void {
     const resume = this.#drained;
     this.#drained = undefined;
     resume?.();
@@ -130,8 +187,11 @@ export class Call implements HandlerContext {
     this.#finished = true;
     clearTimeout(this.#deadline);
     this.#queue?.end(error ?? new RpcError(Code.Canceled, "the call has ended"));
-    this.drained();
+    this.#resume();
     if (error) this.#abort?.abort(error);
+    const raw = this.#raw;
+    this.#raw = undefined;
+    if (raw && error) this.#guarded(() => raw.canceled?.(error));
     const output = this.#output;
     this.#output = undefined;
     // A generator that waits inside its body ends when it comes back, not now.
@@ -169,9 +229,17 @@ export class Call implements HandlerContext {
     this.finish(undefined);
   }
 
-  #encode(answer: unknown): Uint8Array {
+  #encode(answer: unknown): RawMessage {
     const desc = this.#bound.method.output;
+    if (answer instanceof PreparedMessage) return this.#fromBinary(answer);
     return this.#codec.encode(desc, create(desc, answer as Message));
+  }
+
+  /** What is encoded already, as the codec would have done it. */
+  #fromBinary(message: RawMessage): RawMessage {
+    if (this.#codec.binary) return message;
+    const desc = this.#bound.method.output;
+    return this.#codec.encode(desc, binaryCodec.decode(desc, message instanceof PreparedMessage ? message.bytes : message));
   }
 
   async #stream(answers: AsyncIterable<unknown>): Promise<void> {
@@ -193,6 +261,18 @@ export class Call implements HandlerContext {
     if (this.#finished) return;
     log.error("A handler failed", error, this.#where());
     this.finish(new RpcError(Code.Unknown, error instanceof Error ? error.message : String(error), { cause: error }));
+  }
+
+  // RawCall
+
+  send(message: RawMessage): boolean {
+    return this.#finished || this.#sink.send(this.#fromBinary(message));
+  }
+
+  end(error?: RpcError): void {
+    // It knows already.
+    this.#raw = undefined;
+    this.finish(error);
   }
 
   // HandlerContext
@@ -237,3 +317,8 @@ export class Call implements HandlerContext {
     return this.#responseTrailers;
   }
 }
+
+const unmarshalling = (error: unknown) =>
+  new RpcError(Code.Internal, `grpc: error unmarshalling request: ${(error as Error).message}`, { cause: error });
+const moreThanOne = () => new RpcError(Code.Internal, "more than one request for a method that takes one");
+const noRequest = () => new RpcError(Code.Internal, "no request for a method that takes one");

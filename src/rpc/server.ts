@@ -13,7 +13,7 @@ import { bindMethods, type Service } from "./service.ts";
 import type { Address, TlsServerOptions } from "./types.ts";
 import { isWeb, serveWeb } from "./web/serve.ts";
 
-export { service } from "./service.ts";
+export { PreparedMessage, raw, rawUnary, service } from "./service.ts";
 
 export interface RpcServerOptions {
   services: readonly Service[];

@@ -1,4 +1,5 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import { RawMethod } from "./raw.ts";
 import type { ServiceImpl } from "./types.ts";
 
 /** A service and what answers it, for createRpcServer. */
@@ -6,6 +7,8 @@ export interface Service {
   readonly desc: DescService;
   readonly impl: Record<string, unknown>;
 }
+
+export { PreparedMessage, raw, rawUnary } from "./raw.ts";
 
 /** Pairs a service of proto/ with its implementation, whose types follow from it. */
 export function service<S extends DescService>(desc: S, impl: ServiceImpl<S>): Service {
@@ -17,7 +20,7 @@ export const methodPath = (method: DescMethod): string => `/${method.parent.type
 
 export interface BoundMethod {
   readonly method: DescMethod;
-  /** Undefined where the implementation leaves it out. */
+  /** A function, or RawMethod; undefined where the implementation leaves it out. */
   readonly handle: unknown;
 }
 
@@ -26,7 +29,8 @@ export function bindMethods(services: readonly Service[]): Map<string, BoundMeth
   for (const { desc, impl } of services) {
     for (const method of desc.methods) {
       const handle = impl[method.localName];
-      methods.set(methodPath(method), { method, handle: typeof handle === "function" ? handle.bind(impl) : undefined });
+      const bound = typeof handle === "function" ? handle.bind(impl) : handle instanceof RawMethod ? handle : undefined;
+      methods.set(methodPath(method), { method, handle: bound });
     }
   }
   return methods;

@@ -1,6 +1,7 @@
 // What every client and server of a service in proto/ looks like, whatever
 // carries it: gRPC on HTTP/2, gRPC-Web, Connect, or a call in the same process.
-import type { DescMethod, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { PreparedMessage, RawMethod } from "./raw.ts";
 
 /** gRPC status codes (grpc/grpc, doc/statuscodes.md). */
 export enum Code {
@@ -97,18 +98,21 @@ export interface HandlerContext {
   readonly peer: string;
 }
 
+/** What a handler answers with: a message, or one that is encoded already. */
+type Answer<D extends DescMessage> = MessageInitShape<D> | PreparedMessage;
+
 type Handler<M> = M extends DescMethod & { methodKind: "unary" }
-  ? (request: MessageShape<M["input"]>, context: HandlerContext) => Promise<MessageInitShape<M["output"]>> | MessageInitShape<M["output"]>
+  ? (request: MessageShape<M["input"]>, context: HandlerContext) => Promise<Answer<M["output"]>> | Answer<M["output"]>
   : M extends DescMethod & { methodKind: "server_streaming" }
-    ? (request: MessageShape<M["input"]>, context: HandlerContext) => AsyncIterable<MessageInitShape<M["output"]>>
+    ? (request: MessageShape<M["input"]>, context: HandlerContext) => AsyncIterable<Answer<M["output"]>>
     : M extends DescMethod & { methodKind: "client_streaming" }
-      ? (requests: AsyncIterable<MessageShape<M["input"]>>, context: HandlerContext) => Promise<MessageInitShape<M["output"]>>
+      ? (requests: AsyncIterable<MessageShape<M["input"]>>, context: HandlerContext) => Promise<Answer<M["output"]>>
       : M extends DescMethod
-        ? (requests: AsyncIterable<MessageShape<M["input"]>>, context: HandlerContext) => AsyncIterable<MessageInitShape<M["output"]>>
+        ? (requests: AsyncIterable<MessageShape<M["input"]>>, context: HandlerContext) => AsyncIterable<Answer<M["output"]>>
         : never;
 
 /** The implementation of a service. A method left out answers Unimplemented. */
-export type ServiceImpl<S extends DescService> = { [K in keyof S["method"]]?: Handler<S["method"][K]> };
+export type ServiceImpl<S extends DescService> = { [K in keyof S["method"]]?: Handler<S["method"][K]> | RawMethod };
 
 /** Where a server listens or a client connects. */
 export type Address = { unix: string } | { host: string; port: number };

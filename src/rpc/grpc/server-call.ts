@@ -2,6 +2,7 @@
 import { binaryCodec, Call, type CallPeer, type CallSink } from "../call.ts";
 import type { Stream, StreamFailure, StreamListener } from "../http2/stream.ts";
 import { appendHeaders, toHeaders } from "../metadata.ts";
+import { PreparedMessage, type RawMessage } from "../raw.ts";
 import type { BoundMethod } from "../service.ts";
 import { Code, RpcError } from "../types.ts";
 import { compress, decompress, ENCODINGS } from "./compression.ts";
@@ -124,13 +125,15 @@ class GrpcServerCall implements StreamListener, CallSink {
     return this.#head.acceptsGzip && this.#options.compressFrom < Number.POSITIVE_INFINITY;
   }
 
-  send(message: Uint8Array): boolean {
+  send(message: RawMessage): boolean {
     if (!this.#sentHead) this.#sendHead();
-    if (message.length >= this.#options.compressFrom && this.#compresses) {
-      const packed = compress(message);
+    const prepared = message instanceof PreparedMessage;
+    const bytes = prepared ? message.bytes : message;
+    if (bytes.length >= this.#options.compressFrom && this.#compresses) {
+      const packed = prepared ? message.packed(compress) : compress(bytes);
       return this.#stream.sendData(packed, false, prefix(packed.length, 1));
     }
-    return this.#stream.sendData(message, false, prefix(message.length));
+    return prepared ? this.#stream.sendData(message.framed) : this.#stream.sendData(bytes, false, prefix(bytes.length));
   }
 
   finish(error: RpcError | undefined): void {

@@ -4,6 +4,7 @@ import type { Exchange } from "../exchange.ts";
 import { errorOfFailure } from "../grpc/protocol.ts";
 import type { StreamFailure, StreamListener } from "../http2/stream.ts";
 import { toHeaders } from "../metadata.ts";
+import { PreparedMessage, type RawMessage } from "../raw.ts";
 import type { BoundMethod } from "../service.ts";
 import { Code, RpcError } from "../types.ts";
 
@@ -56,9 +57,12 @@ export abstract class WebCall implements StreamListener, CallSink {
 
   protected abstract body(chunk: Uint8Array): void;
   protected abstract bodyEnd(): void;
-  abstract send(message: Uint8Array): boolean;
+  abstract send(message: RawMessage): boolean;
   abstract finish(error: RpcError | undefined): void;
 }
+
+/** The bytes of a message, encoded before or not. */
+export const bytesOf = (message: RawMessage): Uint8Array => (message instanceof PreparedMessage ? message.bytes : message);
 
 /** The value of a field; undefined where there is none. */
 export function fieldOf(fields: readonly string[], name: string): string | undefined {

@@ -6,13 +6,15 @@ import { decompress } from "../grpc/compression.ts";
 import { Deframer, prefix, tooLarge } from "../grpc/framing.ts";
 import { appendHeaders } from "../metadata.ts";
 import { protobufEs } from "../protobuf.ts";
+import type { RawMessage } from "../raw.ts";
 import type { BoundMethod } from "../service.ts";
 import { Code, RpcError } from "../types.ts";
-import { fieldOf, WebCall, type WebOptions } from "./base.ts";
+import { bytesOf, fieldOf, WebCall, type WebOptions } from "./base.ts";
 
 const jsonCodec: Codec = {
   decode: (desc, bytes) => protobufEs().fromJsonString(desc, new TextDecoder().decode(bytes), { ignoreUnknownFields: true }),
   encode: (desc, message) => new TextEncoder().encode(protobufEs().toJsonString(desc, message)),
+  binary: false,
 };
 
 /** Names of codes, and the HTTP status that a unary answer has with them. */
@@ -84,8 +86,8 @@ export class ConnectUnaryCall extends WebCall {
     this.call.requestsEnd();
   }
 
-  send(message: Uint8Array): boolean {
-    this.#answer = message;
+  send(message: RawMessage): boolean {
+    this.#answer = bytesOf(message);
     return true;
   }
 
@@ -131,9 +133,10 @@ export class ConnectStreamCall extends WebCall {
     else this.call.requestsEnd();
   }
 
-  send(message: Uint8Array): boolean {
+  send(message: RawMessage): boolean {
     this.#head();
-    return this.exchange.sendData(message, false, prefix(message.length));
+    const bytes = bytesOf(message);
+    return this.exchange.sendData(bytes, false, prefix(bytes.length));
   }
 
   finish(error: RpcError | undefined): void {

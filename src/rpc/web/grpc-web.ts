@@ -6,9 +6,10 @@ import { decompress } from "../grpc/compression.ts";
 import { Deframer, prefix } from "../grpc/framing.ts";
 import { parseTimeout, statusFields } from "../grpc/protocol.ts";
 import { appendHeaders } from "../metadata.ts";
+import type { RawMessage } from "../raw.ts";
 import type { BoundMethod } from "../service.ts";
 import { Code, RpcError } from "../types.ts";
-import { fieldOf, WebCall, type WebOptions } from "./base.ts";
+import { bytesOf, fieldOf, WebCall, type WebOptions } from "./base.ts";
 
 const TRAILERS = 0x80;
 
@@ -56,9 +57,9 @@ export class GrpcWebCall extends WebCall {
     else this.call.requestsEnd();
   }
 
-  send(message: Uint8Array): boolean {
+  send(message: RawMessage): boolean {
     this.#head();
-    return this.#frame(0, message, false);
+    return this.#frame(0, bytesOf(message), false);
   }
 
   finish(error: RpcError | undefined): void {
