@@ -45,8 +45,20 @@ export function cgroupDir(controller: string, path: string): string | undefined 
 /** The group's folder in every hierarchy, whether it exists or not. */
 export const cgroupDirs = (path: string): string[] => cgroups().hierarchies.map((h) => `${h.mountPoint}/${path.replace(/^\/+/, "")}`);
 
+/** What a group that may go at any moment holds, or nothing once it is gone. */
+function unlessGone<T>(read: () => T, nothing: T): T {
+  try {
+    return read();
+  } catch (error) {
+    // A file of a group that goes while it is open reads as ENODEV.
+    if (["ENOENT", "ENODEV"].includes((error as NodeJS.ErrnoException).code ?? "")) return nothing;
+    throw error;
+  }
+}
+
 function* tree(dir: string): Generator<string> {
-  for (const entry of readdirSync(dir, { withFileTypes: true })) if (entry.isDirectory()) yield* tree(`${dir}/${entry.name}`);
+  for (const entry of unlessGone(() => readdirSync(dir, { withFileTypes: true }), []))
+    if (entry.isDirectory()) yield* tree(`${dir}/${entry.name}`);
   yield dir;
 }
 
@@ -56,7 +68,8 @@ export function cgroupPids(path: string): number[] {
   for (const dir of cgroupDirs(path)) {
     if (!existsSync(dir)) continue;
     for (const d of tree(dir)) {
-      for (const pid of readFileSync(`${d}/cgroup.procs`, "utf8").split("\n")) if (pid !== "") pids.add(Number(pid));
+      const procs = unlessGone(() => readFileSync(`${d}/cgroup.procs`, "utf8"), "");
+      for (const pid of procs.split("\n")) if (pid !== "") pids.add(Number(pid));
     }
   }
   return [...pids];
@@ -114,8 +127,7 @@ function number(file: string): bigint | undefined {
 
 function table(file: string): Map<string, bigint> {
   const values = new Map<string, bigint>();
-  if (!existsSync(file)) return values;
-  for (const line of readFileSync(file, "utf8").split("\n")) {
+  for (const line of unlessGone(() => readFileSync(file, "utf8"), "").split("\n")) {
     const [key, value] = line.split(" ");
     if (key !== undefined && value !== undefined && /^\d+$/.test(value)) values.set(key, BigInt(value));
   }

@@ -1,6 +1,6 @@
 // YAML bodies, read and written as sigs.k8s.io/yaml does: YAML 1.1 scalars,
 // but no times and no base-60 numbers. Import lazily: the parser is large.
-import { Document, isMap, isScalar, isSeq, parseAllDocuments, type Tags } from "yaml";
+import { Document, isMap, isScalar, isSeq, parseAllDocuments, Scalar, type Tags, visit } from "yaml";
 
 /** Text that is no YAML. */
 export class YamlError extends Error {
@@ -52,5 +52,11 @@ export function decodeYaml(text: string): DecodedYaml {
 export function encodeYaml(value: unknown): string {
   const document = new Document(value, { version: "1.1", sortMapEntries: true, aliasDuplicateObjects: false, customTags });
   document.directives!.yaml.explicit = false;
+  // Only a bare << merges.
+  visit(document, {
+    Scalar: (_, node) => {
+      if (node.value === "<<") node.type = Scalar.QUOTE_DOUBLE;
+    },
+  });
   return document.toString({ lineWidth: 0, indentSeq: false });
 }
