@@ -55,7 +55,7 @@ export class CorruptFile extends Error {
   }
 }
 
-const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+export const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 function putNumber(view: DataView, at: number, n: number): void {
   view.setUint32(at, n % 0x1_0000_0000, true);
