@@ -1,10 +1,13 @@
 // Commands as bytes: the data of log entries. The first byte is the version of
 // this encoding; numbers are varints, lengths go before bytes.
+import { ANONYMOUS, type AuthChange, type Author } from "./auth/types.ts";
 import type { Command } from "./command.ts";
-import type { Compare, Op, RangeRequest, TxnRequest } from "./mvcc/types.ts";
+import { type Compare, NO_BYTES, type Op, type RangeRequest, type TxnRequest } from "./mvcc/types.ts";
 
 const VERSION = 1;
-const KINDS = ["txn", "compact", "leaseGrant", "leaseRevoke", "alarm"] as const;
+const KINDS = ["txn", "compact", "leaseGrant", "leaseRevoke", "alarm", "auth"] as const;
+/** Set in the kind of a command that says by whom it is. */
+const BY = 0x80;
 const OPS = ["range", "put", "delete", "txn"] as const;
 const TARGETS = ["modRevision", "createRevision", "version", "value", "lease"] as const;
 const COMPARISONS = ["=", "!=", ">", "<"] as const;
@@ -100,7 +103,11 @@ const writer = new Writer();
 export function encodeCommand(command: Command): Uint8Array {
   const w = writer;
   w.byte(VERSION);
-  w.byte(KINDS.indexOf(command.type));
+  w.byte(KINDS.indexOf(command.type) | (command.by ? BY : 0));
+  if (command.by) {
+    w.bytes(command.by.user === "" ? NO_BYTES : new TextEncoder().encode(command.by.user));
+    w.number(command.by.revision);
+  }
   switch (command.type) {
     case "txn":
       writeTxn(w, command);
@@ -119,6 +126,10 @@ export function encodeCommand(command: Command): Uint8Array {
       w.byte(command.raise ? 1 : 0);
       w.id(command.alarm.memberId);
       w.byte(ALARMS.indexOf(command.alarm.kind));
+      break;
+    case "auth":
+      // Rare, and made of strings.
+      w.bytes(new TextEncoder().encode(JSON.stringify(command.change)));
   }
   return w.take();
 }
@@ -128,7 +139,20 @@ export function decodeCommand(bytes: Uint8Array): Command {
   const r = new Reader(bytes);
   const version = r.byte();
   if (version !== VERSION) throw new Error(`a log entry has encoding ${version}, which a newer version of kubun wrote`);
-  const type = named(KINDS, r.byte());
+  const kind = r.byte();
+  const by = kind & BY ? readAuthor(r) : undefined;
+  const command = readChange(r, named(KINDS, kind & ~BY));
+  if (by) command.by = by;
+  return command;
+}
+
+function readAuthor(r: Reader): Author {
+  const user = r.bytes();
+  const revision = r.number();
+  return user.length === 0 ? ANONYMOUS : { user: new TextDecoder().decode(user), revision };
+}
+
+function readChange(r: Reader, type: Command["type"]): Command {
   switch (type) {
     case "txn":
       return { type, ...readTxn(r) };
@@ -140,6 +164,8 @@ export function decodeCommand(bytes: Uint8Array): Command {
       return { type, id: r.id() };
     case "alarm":
       return { type, raise: r.byte() === 1, alarm: { memberId: BigInt.asUintN(64, r.id()), kind: named(ALARMS, r.byte()) } };
+    case "auth":
+      return { type, change: JSON.parse(new TextDecoder().decode(r.bytes())) as AuthChange };
   }
 }
 

@@ -1,5 +1,7 @@
 // What the log's entries say: every change of the store, and nothing that a
 // member could decide differently from another.
+import type { AuthAnswer } from "./auth/auth.ts";
+import type { AuthChange, Author } from "./auth/types.ts";
 import type { TxnAnswer, TxnRequest } from "./mvcc/types.ts";
 
 export type AlarmKind = "nospace" | "corrupt";
@@ -9,12 +11,19 @@ export interface Alarm {
   kind: AlarmKind;
 }
 
-export type Command =
+/**
+ * With `by`, a client asks for it, and while auth is on it needs that user's
+ * permission when it is applied; without, the store itself does.
+ */
+export type Command = { by?: Author } & Change;
+
+type Change =
   | ({ type: "txn" } & TxnRequest)
   | { type: "compact"; revision: number }
   | { type: "leaseGrant"; id: bigint; ttl: number }
   | { type: "leaseRevoke"; id: bigint }
-  | { type: "alarm"; raise: boolean; alarm: Alarm };
+  | { type: "alarm"; raise: boolean; alarm: Alarm }
+  | { type: "auth"; change: AuthChange };
 
 /** What applying each kind of command answers. */
 export interface Answers {
@@ -23,6 +32,7 @@ export interface Answers {
   leaseGrant: { revision: number; id: bigint; ttl: number };
   leaseRevoke: { revision: number };
   alarm: { revision: number; changed: boolean };
+  auth: { revision: number } & AuthAnswer;
 }
 
 export type AnswerOf<C extends Command> = Answers[C["type"]];

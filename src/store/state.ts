@@ -1,5 +1,7 @@
 // The state machine that the log drives: every member that applies the same
 // entries holds the same keys, leases and alarms.
+import { Auth } from "./auth/auth.ts";
+import { permitCommand } from "./auth/check.ts";
 import type { Alarm, AnswerOf, Answers, Command } from "./command.ts";
 import { Lessor } from "./lease/lessor.ts";
 import { Refused } from "./mvcc/errors.ts";
@@ -10,6 +12,7 @@ import type { TxnAnswer, TxnRequest } from "./mvcc/types.ts";
 export class StateMachine {
   readonly lessor = new Lessor();
   readonly mvcc = new Mvcc((key, before, after) => this.lessor.attach(key, before, after));
+  readonly auth = new Auth();
   #alarms: Alarm[] = [];
   /** The newest entry applied, and its term. */
   index = 0;
@@ -46,7 +49,8 @@ export class StateMachine {
   }
 
   #run(command: Command, now: number): Answers[Command["type"]] {
-    const { mvcc } = this;
+    const { mvcc, auth } = this;
+    if (auth.enabled && command.by) permitCommand(auth, this.lessor, command.by, command);
     switch (command.type) {
       case "txn": {
         if (this.corrupt) throw new Refused("corrupt");
@@ -67,6 +71,8 @@ export class StateMachine {
         return { revision: mvcc.revision };
       case "alarm":
         return { revision: mvcc.revision, changed: this.#setAlarm(command.raise, command.alarm) };
+      case "auth":
+        return { revision: mvcc.revision, ...auth.apply(command.change, this.index, now) };
     }
   }
 

@@ -19,7 +19,26 @@ export type Refusal =
   | "corrupt"
   | "timeout"
   | "too-many-requests"
-  | "storage-failed";
+  | "storage-failed"
+  | "root-user-not-found"
+  | "root-role-not-found"
+  | "user-exists"
+  | "user-empty"
+  | "user-not-found"
+  | "role-exists"
+  | "role-not-found"
+  | "role-empty"
+  | "auth-failed"
+  | "permission-not-given"
+  | "permission-denied"
+  | "role-not-granted"
+  | "permission-not-granted"
+  | "auth-not-enabled"
+  | "invalid-auth-token"
+  | "invalid-auth-management"
+  | "auth-old-revision"
+  | "no-password-user"
+  | "no-signing-key";
 
 export const MESSAGES: Record<Refusal, string> = {
   compacted: "etcdserver: mvcc: required revision has been compacted",
@@ -41,6 +60,25 @@ export const MESSAGES: Record<Refusal, string> = {
   timeout: "etcdserver: request timed out",
   "too-many-requests": "etcdserver: too many requests",
   "storage-failed": "etcdserver: write-ahead log failed",
+  "root-user-not-found": "etcdserver: root user does not exist",
+  "root-role-not-found": "etcdserver: root user does not have root role",
+  "user-exists": "etcdserver: user name already exists",
+  "user-empty": "etcdserver: user name is empty",
+  "user-not-found": "etcdserver: user name not found",
+  "role-exists": "etcdserver: role name already exists",
+  "role-not-found": "etcdserver: role name not found",
+  "role-empty": "etcdserver: role name is empty",
+  "auth-failed": "etcdserver: authentication failed, invalid user ID or password",
+  "permission-not-given": "etcdserver: permission not given",
+  "permission-denied": "etcdserver: permission denied",
+  "role-not-granted": "etcdserver: role is not granted to the user",
+  "permission-not-granted": "etcdserver: permission is not granted to the role",
+  "auth-not-enabled": "etcdserver: authentication is not enabled",
+  "invalid-auth-token": "etcdserver: invalid auth token",
+  "invalid-auth-management": "etcdserver: invalid auth management",
+  "auth-old-revision": "etcdserver: revision of auth store is old",
+  "no-password-user": "auth: authentication failed, password was given for no password user",
+  "no-signing-key": "auth: token signing attempted with verify-only key",
 };
 
 /** A request that the store refuses; it changed nothing. */

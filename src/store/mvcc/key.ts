@@ -24,6 +24,9 @@ export function spanOf(key: Uint8Array, end: Uint8Array | undefined): Span & { s
   return { start, end: keyText(end), single: false };
 }
 
+/** The one key. */
+export const keySpan = (key: string): Span => ({ start: key, end: `${key}\0` });
+
 export const inSpan = (key: string, span: Span) => key >= span.start && (span.end === undefined || key < span.end);
 
 /** Compares bytes as memcmp does: negative, zero or positive. */

@@ -23,6 +23,26 @@ const CODES: Record<Refusal, Code> = {
   timeout: Code.Unavailable,
   "too-many-requests": Code.ResourceExhausted,
   "storage-failed": Code.Unavailable,
+  "root-user-not-found": Code.FailedPrecondition,
+  "root-role-not-found": Code.FailedPrecondition,
+  "user-exists": Code.FailedPrecondition,
+  "user-empty": Code.InvalidArgument,
+  "user-not-found": Code.FailedPrecondition,
+  "role-exists": Code.FailedPrecondition,
+  "role-not-found": Code.FailedPrecondition,
+  "role-empty": Code.InvalidArgument,
+  "auth-failed": Code.InvalidArgument,
+  "permission-not-given": Code.InvalidArgument,
+  "permission-denied": Code.PermissionDenied,
+  "role-not-granted": Code.FailedPrecondition,
+  "permission-not-granted": Code.FailedPrecondition,
+  "auth-not-enabled": Code.FailedPrecondition,
+  "invalid-auth-token": Code.Unauthenticated,
+  "invalid-auth-management": Code.InvalidArgument,
+  "auth-old-revision": Code.InvalidArgument,
+  // Those that etcd has no code for.
+  "no-password-user": Code.Unknown,
+  "no-signing-key": Code.Unknown,
 };
 
 /** What a client is told of an error. */

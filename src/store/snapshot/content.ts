@@ -1,6 +1,7 @@
 // What a snapshot says: the pairs as of the compacted revision, and every
 // change since, so that a restored store can still be read and watched from
 // the past.
+import type { AuthDump } from "../auth/types.ts";
 import type { Alarm } from "../command.ts";
 import type { KeyRecord } from "../mvcc/keyspace.ts";
 import { Version } from "../mvcc/types.ts";
@@ -19,6 +20,8 @@ interface Head {
     revision: number;
     leases: [id: bigint | number, ttl: number][];
     alarms: { memberId: bigint | number; kind: Alarm["kind"] }[];
+    /** Absent in those of versions before it. */
+    auth?: AuthDump;
   };
 }
 
@@ -36,6 +39,7 @@ export function snapshotOf(state: StateMachine): { id: SnapshotId; chunks: Itera
       revision: mvcc.revision,
       leases: [...lessor.all()].map((l) => [l.id, l.ttl]),
       alarms: state.alarms.map((a) => ({ ...a })),
+      auth: state.auth.dump(),
     },
   };
   return { id: { index: state.index, term: state.term }, chunks: chunksOf(state, head) };
@@ -96,6 +100,7 @@ export class SnapshotLoader {
       this.#head = c.head;
       for (const [id, ttl] of c.head.leases) this.#state.lessor.grant(BigInt(id), ttl, now);
       this.#state.restoreAlarms(c.head.alarms.map((a) => ({ memberId: BigInt.asUintN(64, BigInt(a.memberId)), kind: a.kind })));
+      if (c.head.auth) this.#state.auth.restore(c.head.auth);
     } else if (c.pairs) for (let i = 0; i < c.pairs.length; i += FIELDS) this.#pairs.push(unflatten(c.pairs, i));
     else if (c.changes) for (let i = 0; i < c.changes.length; i += FIELDS) this.#change(unflatten(c.changes, i));
     else throw new Error("a snapshot has a chunk of a kind that this version doesn't know");
