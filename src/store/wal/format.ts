@@ -9,27 +9,35 @@
 //             body crc u32 | frame u64 | records u32 | 4 bytes of zero | body |
 //             zeros up to a multiple of 8
 //   record    kind u8 | payload bytes u32 | payload
-//     entry       index u64 | term u64 | data
-//     hard state  term u64 | vote u64 | commit u64
+//     entry        index u64 | term u64 | data
+//     conf change  the same, of an entry that changes who the members are
+//     hard state   term u64 | vote u64 | commit u64
+//
+// An entry at or below the index of the one before it takes the place of all
+// from there on: a new leader's log wins. A segment likewise takes the place of
+// what stands from its first index on, which is how a log begins anew after a
+// snapshot of the leader's. Version 1 knew neither that nor conf changes.
 import { crc32c } from "./crc32c.ts";
 
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 export const SEGMENT_HEADER = 64;
 export const FRAME_HEADER = 32;
 export const FRAME_MAGIC = 0x6d72464b;
 const MAGIC = new TextEncoder().encode("kubunwal");
 
-const RECORD = { entry: 1, hardState: 2 } as const;
+const RECORD = { entry: 1, hardState: 2, confChange: 3 } as const;
 const RECORD_HEADER = 5;
 
 /** One position of the log. */
 export interface Entry {
   index: number;
   term: number;
+  type: "normal" | "conf";
+  /** Empty in the entry with which a leader begins its term. */
   data: Uint8Array;
 }
 
-/** What Raft must remember besides the log (figure 2 of its paper); a single member keeps only the term. */
+/** What Raft must remember besides the log (figure 2 of its paper). */
 export interface HardState {
   term: number;
   /** Member voted for in this term; 0n is none. */
@@ -139,7 +147,7 @@ export function encodeFrame(sequence: number, entries: readonly Entry[], hardSta
     at += HARD_STATE_BYTES;
   }
   for (const e of entries) {
-    record(RECORD.entry, ENTRY_BYTES + e.data.length);
+    record(e.type === "conf" ? RECORD.confChange : RECORD.entry, ENTRY_BYTES + e.data.length);
     putNumber(view, at, e.index);
     putNumber(view, at + 8, e.term);
     bytes.set(e.data, at + ENTRY_BYTES);
@@ -193,8 +201,10 @@ export function decodeBody(file: string, bytes: Uint8Array, start: number, h: Fr
     const length = view.getUint32(at + 1, true);
     at += RECORD_HEADER;
     if (at + length > end) throw new CorruptFile(file, at, "a record is longer than its frame");
-    if (kind === RECORD.entry) {
-      visit.entry({ index: getNumber(view, at), term: getNumber(view, at + 8), data: bytes.subarray(at + ENTRY_BYTES, at + length) });
+    if (kind === RECORD.entry || kind === RECORD.confChange) {
+      const data = bytes.subarray(at + ENTRY_BYTES, at + length);
+      const type = kind === RECORD.entry ? "normal" : "conf";
+      visit.entry({ index: getNumber(view, at), term: getNumber(view, at + 8), type, data });
     } else if (kind === RECORD.hardState) {
       visit.hardState({ term: getNumber(view, at), vote: view.getBigUint64(at + 8, true), commit: getNumber(view, at + 16) });
     } else {

@@ -22,16 +22,26 @@ const identity = { clusterId: 11n, memberId: 22n };
 
 function open(dir: string, options: Partial<WalOptions> = {}): { wal: Wal; entries: Entry[] } {
   const entries: Entry[] = [];
+  const truncate = (from: number) => {
+    while (entries.length > 0 && entries.at(-1)!.index >= from) entries.pop();
+  };
   const wal = Wal.open(dir, {
     after: 0,
     create: () => identity,
-    entry: (e) => entries.push({ ...e, data: e.data.slice() }),
+    visit: {
+      entry: (e) => {
+        truncate(e.index);
+        entries.push({ ...e, data: e.data.slice() });
+      },
+      hardState() {},
+      truncate,
+    },
     ...options,
   });
   return { wal, entries };
 }
 
-const entry = (index: number, data: Uint8Array, term = 1): Entry => ({ index, term, data });
+const entry = (index: number, data: Uint8Array, term = 1): Entry => ({ index, term, type: "normal", data });
 const files = (dir: string) => readdirSync(dir).sort();
 const filled = (length: number, byte = 0xa5) => new Uint8Array(length).fill(byte);
 
@@ -164,7 +174,7 @@ test("a missing segment, a cut one before the last, and a newer format are refus
   expect(() => open(dir)).toThrow(CorruptFile);
   writeFileSync(second, kept);
   open(dir).wal.close();
-  expect(() => open(dir, { after: 0, entry: () => {} }).wal.close()).not.toThrow();
+  expect(() => open(dir).wal.close()).not.toThrow();
 });
 
 test("segments are released once a snapshot covers them, and not before", async () => {
@@ -180,6 +190,59 @@ test("segments are released once a snapshot covers them, and not before", async 
   expect(entries.map((e) => e.index)).toEqual([7, 8, 9, 10, 11, 12]);
   again.close();
   expect(() => open(dir, { after: 0 })).toThrow(/entries 1 to \d+ are missing/);
+});
+
+test("a new leader's entries take the place of those from their index on, in whatever segment, and after a snapshot too", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.record({ back: fc.nat(6), n: fc.integer({ min: 1, max: 5 }), size: fc.nat(1500), restart: fc.boolean() }), { maxLength: 14 }),
+      fc.nat(12),
+      async (writes, snapshot) => {
+        const dir = folder();
+        const { wal } = open(dir, { segmentBytes: 4096 });
+        let log: Entry[] = [];
+        let base = 0;
+        for (const [i, { back, n, size, restart }] of writes.entries()) {
+          const term = i + 1;
+          if (restart && back === 0) {
+            // A snapshot of the leader's, beyond this log or in the middle of it.
+            base = Math.max(base + 1, wal.lastIndex - 2 + (n % 4));
+            wal.restart(base, { term, vote: 0n, commit: base });
+            log = [];
+            continue;
+          }
+          const first = Math.max(base + 1, wal.lastIndex + 1 - back);
+          const entries = Array.from({ length: n }, (_, j): Entry => ({ index: first + j, term, type: j % 2 ? "conf" : "normal", data: filled(size, term) }));
+          await wal.append(entries, { term, vote: 0n, commit: base });
+          log = [...log.filter((e) => e.index < first), ...entries];
+        }
+        wal.close();
+        const after = Math.max(base, Math.min(snapshot, log.at(-1)?.index ?? base));
+        const again = open(dir, { after });
+        expect(again.entries).toEqual(log.filter((e) => e.index > after));
+        expect(again.wal.lastIndex).toBe(log.at(-1)?.index ?? base);
+        again.wal.close();
+        rmSync(dir, { recursive: true });
+      },
+    ),
+    { numRuns: 100 },
+  );
+});
+
+test("the format before this one is still read", async () => {
+  const dir = await written([2, 1]);
+  const path = join(dir, files(dir)[0]!);
+  const bytes = readFileSync(path);
+  bytes.writeUInt32LE(1, 8);
+  bytes.writeUInt32LE(crc32c(bytes, 16, SEGMENT_HEADER, crc32c(bytes, 8, 12)), 12);
+  writeFileSync(path, bytes);
+  const { wal, entries } = open(dir);
+  expect(entries).toHaveLength(3);
+  wal.close();
+  bytes.writeUInt32LE(3, 8);
+  bytes.writeUInt32LE(crc32c(bytes, 16, SEGMENT_HEADER, crc32c(bytes, 8, 12)), 12);
+  writeFileSync(path, bytes);
+  expect(() => open(dir)).toThrow("written by a newer version of kubun (format 3, this one reads up to 2)");
 });
 
 test("after a failed fdatasync nothing more is taken", async () => {

@@ -31,11 +31,20 @@ export interface WalOptions {
   segmentBytes?: number;
   /** Makes the identity of a new log. */
   create(): Identity;
-  /** Entries after this index are handed to `entry`. */
+  /** Entries after this index are handed to the visitor: what the newest snapshot does not hold. */
   after: number;
-  entry(entry: Entry): void;
+  visit: LogVisitor;
   /** fdatasync, for tests that break it. */
   sync?: (fd: number) => Promise<void>;
+}
+
+/** What a log says when it is read back, in the order in which it was written. */
+export interface LogVisitor {
+  /** Takes the place of whatever came at its index or after. `data` is a view of what was read. */
+  entry(entry: Entry): void;
+  hardState(state: HardState): void;
+  /** No entry from this index on counts any more. */
+  truncate(from: number): void;
 }
 
 interface Segment {
@@ -103,6 +112,7 @@ export class Wal {
     let end = 0;
     let torn = false;
     let lastIndex = 0;
+    let ahead = false;
     for (const [i, { number, path }] of found.entries()) {
       const bytes = readFileSync(path);
       const header = decodeSegmentHeader(path, bytes);
@@ -112,19 +122,29 @@ export class Wal {
       if (frame !== undefined && header.firstFrame !== frame) {
         throw new CorruptFile(before!.path, end, `ends before frame ${header.firstFrame}, with which the next segment starts`);
       }
-      if (i === 0 && header.firstIndex > options.after + 1) {
-        throw new Error(
-          `${dir}: entries ${options.after + 1} to ${header.firstIndex - 1} are missing; the newest snapshot is at ${options.after}`,
-        );
+      const had = Math.max(lastIndex, options.after);
+      if (header.firstIndex > had + 1) {
+        throw new Error(`${dir}: entries ${had + 1} to ${header.firstIndex - 1} are missing; the newest snapshot is at ${options.after}`);
       }
       identity ??= { clusterId: header.clusterId, memberId: header.memberId };
+      if (before && header.firstIndex <= lastIndex) options.visit.truncate(header.firstIndex);
+      lastIndex = header.firstIndex - 1;
       const scan = scanSegment(path, bytes, header.firstFrame, i === found.length - 1, {
         entry: (entry) => {
+          if (entry.index > lastIndex + 1) throw new CorruptFile(path, 0, `entry ${entry.index} follows entry ${lastIndex}`);
           lastIndex = entry.index;
-          if (entry.index > options.after) options.entry(entry);
+          if (entry.index > options.after) {
+            options.visit.entry(entry);
+            ahead = true;
+          } else if (ahead) {
+            // It takes the place of later ones too, though the snapshot holds what stands at its own index.
+            options.visit.truncate(options.after + 1);
+            ahead = false;
+          }
         },
         hardState: (state) => {
           this.#hardState = state;
+          options.visit.hardState(state);
         },
       });
       this.#segments.push({ path, number, firstIndex: header.firstIndex });
@@ -144,6 +164,8 @@ export class Wal {
       fsyncSync(this.#fd);
       this.cut = { file: current.path, offset: end };
     }
+    // A snapshot can be ahead of the log: what it holds was committed by others, or came from the leader.
+    if (lastIndex < options.after) this.restart(options.after, this.#hardState);
   }
 
   /**
@@ -166,11 +188,34 @@ export class Wal {
   }
 
   /**
+   * Makes sure that the disk has room for entries of so many bytes in all.
+   * Not while an append is under way.
+   *
+   * @throws WalError
+   */
+  reserve(entries: number, bytes: number): void {
+    if (this.#broken) throw this.#broken;
+    this.#makeRoom(frameBytes(64 + bytes + entries * 32));
+  }
+
+  /** Begins the log anew behind a snapshot, without any entry. Not while an append is under way. Throws WalError. */
+  restart(index: number, hardState: HardState): void {
+    if (this.#broken) throw this.#broken;
+    this.#lastIndex = index;
+    this.#hardState = hardState;
+    this.#rotate();
+    this.#remove(this.#segments.length - 1);
+  }
+
+  /**
    * Appends entries as one frame; resolves once they are durable. One call at
    * a time. Rejects with WalError, and then none of the entries is there.
    */
   async append(entries: readonly Entry[], hardState?: HardState): Promise<void> {
     if (this.#broken) throw this.#broken;
+    if (entries.length > 0 && entries[0]!.index > this.#lastIndex + 1) {
+      throw new RangeError(`entry ${entries[0]!.index} can't follow entry ${this.#lastIndex}`);
+    }
     let body = hardState ? 64 : 0;
     for (const e of entries) body += e.data.length + 32;
     this.#makeRoom(frameBytes(body));
@@ -192,12 +237,14 @@ export class Wal {
 
   /** Removes the segments that hold nothing but entries up to this index. */
   release(index: number): void {
-    let removed = false;
-    while (this.#segments.length > 1 && this.#segments[1]!.firstIndex <= index + 1) {
-      rmSync(this.#segments.shift()!.path, { force: true });
-      removed = true;
-    }
-    if (removed) syncDirectory(this.#dir);
+    const kept = this.#segments.findIndex((_, i) => (this.#segments[i + 1]?.firstIndex ?? Number.POSITIVE_INFINITY) > index + 1);
+    this.#remove(kept);
+  }
+
+  /** Removes the oldest segments. */
+  #remove(count: number): void {
+    for (const { path } of this.#segments.splice(0, count)) rmSync(path, { force: true });
+    if (count > 0) syncDirectory(this.#dir);
   }
 
   /** Not while an append is under way. */
