@@ -5,7 +5,7 @@ import type { Command } from "./command.ts";
 import { type Compare, NO_BYTES, type Op, type RangeRequest, type TxnRequest } from "./mvcc/types.ts";
 
 const VERSION = 1;
-const KINDS = ["txn", "compact", "leaseGrant", "leaseRevoke", "alarm", "auth"] as const;
+const KINDS = ["txn", "compact", "leaseGrant", "leaseRevoke", "alarm", "auth", "memberPublish", "memberUpdate", "clusterVersion"] as const;
 /** Set in the kind of a command that says by whom it is. */
 const BY = 0x80;
 const OPS = ["range", "put", "delete", "txn"] as const;
@@ -17,6 +17,12 @@ const ALARMS = ["nospace", "corrupt"] as const;
 class Writer {
   #bytes = new Uint8Array(4096);
   #at = 0;
+
+  /** Leaves room for what its caller puts before it. */
+  skip(n: number): void {
+    this.#room(n);
+    this.#at += n;
+  }
 
   /** A copy of what was written; the writer starts over. */
   take(): Uint8Array {
@@ -51,6 +57,10 @@ class Writer {
     this.#room(b.length);
     this.#bytes.set(b, this.#at);
     this.#at += b.length;
+  }
+
+  text(s: string): void {
+    this.bytes(new TextEncoder().encode(s));
   }
 
   #room(n: number): void {
@@ -96,12 +106,18 @@ class Reader {
     this.#at += length;
     return this.#bytes.slice(this.#at - length, this.#at);
   }
+
+  text(): string {
+    return new TextDecoder().decode(this.bytes());
+  }
 }
 
 const writer = new Writer();
 
-export function encodeCommand(command: Command): Uint8Array {
+/** @param room bytes that are left free in front */
+export function encodeCommand(command: Command, room = 0): Uint8Array {
   const w = writer;
+  w.skip(room);
   w.byte(VERSION);
   w.byte(KINDS.indexOf(command.type) | (command.by ? BY : 0));
   if (command.by) {
@@ -129,7 +145,20 @@ export function encodeCommand(command: Command): Uint8Array {
       break;
     case "auth":
       // Rare, and made of strings.
-      w.bytes(new TextEncoder().encode(JSON.stringify(command.change)));
+      w.text(JSON.stringify(command.change));
+      break;
+    case "memberPublish":
+      w.id(command.id);
+      w.text(command.name);
+      writeTexts(w, command.clientUrls);
+      break;
+    case "memberUpdate":
+      w.id(command.id);
+      writeTexts(w, command.peerUrls);
+      break;
+    case "clusterVersion":
+      w.text(command.version);
+      break;
   }
   return w.take();
 }
@@ -165,8 +194,19 @@ function readChange(r: Reader, type: Command["type"]): Command {
     case "alarm":
       return { type, raise: r.byte() === 1, alarm: { memberId: BigInt.asUintN(64, r.id()), kind: named(ALARMS, r.byte()) } };
     case "auth":
-      return { type, change: JSON.parse(new TextDecoder().decode(r.bytes())) as AuthChange };
+      return { type, change: JSON.parse(r.text()) as AuthChange };
+    case "memberPublish":
+      return { type, id: BigInt.asUintN(64, r.id()), name: r.text(), clientUrls: readList(r, (r) => r.text()) };
+    case "memberUpdate":
+      return { type, id: BigInt.asUintN(64, r.id()), peerUrls: readList(r, (r) => r.text()) };
+    case "clusterVersion":
+      return { type, version: r.text() };
   }
+}
+
+function writeTexts(w: Writer, texts: readonly string[]): void {
+  w.number(texts.length);
+  for (const text of texts) w.text(text);
 }
 
 function named<const T extends readonly string[]>(names: T, index: number): T[number] {

@@ -23,7 +23,11 @@ type Change =
   | { type: "leaseGrant"; id: bigint; ttl: number }
   | { type: "leaseRevoke"; id: bigint }
   | { type: "alarm"; raise: boolean; alarm: Alarm }
-  | { type: "auth"; change: AuthChange };
+  | { type: "auth"; change: AuthChange }
+  /** A member says its name and where it serves clients. */
+  | { type: "memberPublish"; id: bigint; name: string; clientUrls: readonly string[] }
+  | { type: "memberUpdate"; id: bigint; peerUrls: readonly string[] }
+  | { type: "clusterVersion"; version: string };
 
 /** What applying each kind of command answers. */
 export interface Answers {
@@ -33,6 +37,9 @@ export interface Answers {
   leaseRevoke: { revision: number };
   alarm: { revision: number; changed: boolean };
   auth: { revision: number } & AuthAnswer;
+  memberPublish: { revision: number };
+  memberUpdate: { revision: number };
+  clusterVersion: { revision: number };
 }
 
 export type AnswerOf<C extends Command> = Answers[C["type"]];

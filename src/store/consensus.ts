@@ -2,6 +2,7 @@
 // vote: what its disk holds is committed. Raft takes this place for several.
 import type { AnswerOf, Command } from "./command.ts";
 import { Refused } from "./mvcc/errors.ts";
+import { EntryType } from "./raft/types.ts";
 import type { Entry, HardState } from "./wal/format.ts";
 import { type Wal, WalError } from "./wal/wal.ts";
 
@@ -100,7 +101,7 @@ export class SoloConsensus implements Consensus {
       const batch = this.#take();
       const { term } = this.#state;
       const first = this.#wal.lastIndex + 1;
-      const entries = batch.map((p, i): Entry => ({ index: first + i, term, data: p.data }));
+      const entries = batch.map((p, i): Entry => ({ index: first + i, term, type: EntryType.normal, data: p.data }));
       try {
         await this.#wal.append(entries, this.#stateChanged ? this.#state : undefined);
       } catch (error) {

@@ -107,7 +107,7 @@ export class Member implements Applier {
         segmentBytes: this.#options.segmentBytes,
         after: this.state.index,
         create: () => ({ clusterId: randomId(), memberId: randomId() }),
-        entry: (entry) => this.#replay(entry),
+        visit: { entry: (entry) => this.#replay(entry), hardState() {}, truncate() {} },
       });
     } catch (error) {
       this.#lock.release();

@@ -4,6 +4,7 @@ import { Auth } from "./auth/auth.ts";
 import { permitCommand } from "./auth/check.ts";
 import type { Alarm, AnswerOf, Answers, Command } from "./command.ts";
 import { Lessor } from "./lease/lessor.ts";
+import { Membership } from "./membership/members.ts";
 import { Refused } from "./mvcc/errors.ts";
 import { Mvcc } from "./mvcc/mvcc.ts";
 import { applyTxn, hasPut } from "./mvcc/txn.ts";
@@ -13,6 +14,7 @@ export class StateMachine {
   readonly lessor = new Lessor();
   readonly mvcc = new Mvcc((key, before, after) => this.lessor.attach(key, before, after));
   readonly auth = new Auth();
+  readonly membership = new Membership();
   #alarms: Alarm[] = [];
   /** The newest entry applied, and its term. */
   index = 0;
@@ -73,6 +75,15 @@ export class StateMachine {
         return { revision: mvcc.revision, changed: this.#setAlarm(command.raise, command.alarm) };
       case "auth":
         return { revision: mvcc.revision, ...auth.apply(command.change, this.index, now) };
+      case "memberPublish":
+        this.membership.publish(command.id, command.name, command.clientUrls);
+        return { revision: mvcc.revision };
+      case "memberUpdate":
+        if (!this.membership.setPeerUrls(command.id, command.peerUrls)) throw new Refused("member-not-found");
+        return { revision: mvcc.revision };
+      case "clusterVersion":
+        this.membership.setVersion(command.version);
+        return { revision: mvcc.revision };
     }
   }
 

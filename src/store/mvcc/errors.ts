@@ -38,7 +38,24 @@ export type Refusal =
   | "invalid-auth-management"
   | "auth-old-revision"
   | "no-password-user"
-  | "no-signing-key";
+  | "no-signing-key"
+  | "no-leader"
+  | "not-leader"
+  | "leader-changed"
+  | "timeout-leader-failure"
+  | "timeout-connection-lost"
+  | "unhealthy"
+  | "not-for-learner"
+  | "bad-transferee"
+  | "transfer-timeout"
+  | "member-exists"
+  | "peer-url-exists"
+  | "not-enough-started"
+  | "bad-member-urls"
+  | "member-not-found"
+  | "member-not-learner"
+  | "learner-not-ready"
+  | "too-many-learners";
 
 export const MESSAGES: Record<Refusal, string> = {
   compacted: "etcdserver: mvcc: required revision has been compacted",
@@ -79,6 +96,23 @@ export const MESSAGES: Record<Refusal, string> = {
   "auth-old-revision": "etcdserver: revision of auth store is old",
   "no-password-user": "auth: authentication failed, password was given for no password user",
   "no-signing-key": "auth: token signing attempted with verify-only key",
+  "no-leader": "etcdserver: no leader",
+  "not-leader": "etcdserver: not leader",
+  "leader-changed": "etcdserver: leader changed",
+  "timeout-leader-failure": "etcdserver: request timed out, possibly due to previous leader failure",
+  "timeout-connection-lost": "etcdserver: request timed out, possibly due to connection lost",
+  unhealthy: "etcdserver: unhealthy cluster",
+  "not-for-learner": "etcdserver: rpc not supported for learner",
+  "bad-transferee": "etcdserver: bad leader transferee",
+  "transfer-timeout": "etcdserver: request timed out, leader transfer took too long",
+  "member-exists": "etcdserver: member ID already exist",
+  "peer-url-exists": "etcdserver: Peer URLs already exists",
+  "not-enough-started": "etcdserver: re-configuration failed due to not enough started members",
+  "bad-member-urls": "etcdserver: given member URLs are invalid",
+  "member-not-found": "etcdserver: member not found",
+  "member-not-learner": "etcdserver: can only promote a learner member",
+  "learner-not-ready": "etcdserver: can only promote a learner member which is in sync with leader",
+  "too-many-learners": "etcdserver: too many learner members in cluster",
 };
 
 /** A request that the store refuses; it changed nothing. */

@@ -43,6 +43,23 @@ const CODES: Record<Refusal, Code> = {
   // Those that etcd has no code for.
   "no-password-user": Code.Unknown,
   "no-signing-key": Code.Unknown,
+  "no-leader": Code.Unavailable,
+  "not-leader": Code.FailedPrecondition,
+  "leader-changed": Code.Unavailable,
+  "timeout-leader-failure": Code.Unavailable,
+  "timeout-connection-lost": Code.Unavailable,
+  unhealthy: Code.Unavailable,
+  "not-for-learner": Code.Unavailable,
+  "bad-transferee": Code.FailedPrecondition,
+  "transfer-timeout": Code.Unavailable,
+  "member-exists": Code.FailedPrecondition,
+  "peer-url-exists": Code.FailedPrecondition,
+  "not-enough-started": Code.FailedPrecondition,
+  "bad-member-urls": Code.InvalidArgument,
+  "member-not-found": Code.NotFound,
+  "member-not-learner": Code.FailedPrecondition,
+  "learner-not-ready": Code.FailedPrecondition,
+  "too-many-learners": Code.FailedPrecondition,
 };
 
 /** What a client is told of an error. */

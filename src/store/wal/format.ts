@@ -11,13 +11,18 @@
 //   record    kind u8 | payload bytes u32 | payload
 //     entry        index u64 | term u64 | data
 //     conf change  the same, of an entry that changes who the members are
+//     empty        the same, of the entry that a leader begins its term with
+//     base         the same, of what a new cluster starts from in place of an entry
 //     hard state   term u64 | vote u64 | commit u64
 //
 // An entry at or below the index of the one before it takes the place of all
 // from there on: a new leader's log wins. A segment likewise takes the place of
 // what stands from its first index on, which is how a log begins anew after a
-// snapshot of the leader's. Version 1 knew neither that nor conf changes.
+// snapshot of the leader's. Version 1 knew only entries and hard states.
+import { EntryType, type HardState, type Position } from "../raft/types.ts";
 import { crc32c } from "./crc32c.ts";
+
+export type { HardState };
 
 export const FORMAT_VERSION = 2;
 export const SEGMENT_HEADER = 64;
@@ -25,25 +30,25 @@ export const FRAME_HEADER = 32;
 export const FRAME_MAGIC = 0x6d72464b;
 const MAGIC = new TextEncoder().encode("kubunwal");
 
-const RECORD = { entry: 1, hardState: 2, confChange: 3 } as const;
-const RECORD_HEADER = 5;
+/** What stands at the first position of a new cluster's log: who its members are. No entry of Raft's. */
+export const BASE = 3;
 
 /** One position of the log. */
-export interface Entry {
-  index: number;
-  term: number;
-  type: "normal" | "conf";
-  /** Empty in the entry with which a leader begins its term. */
-  data: Uint8Array;
+export interface Entry extends Position {
+  readonly type: EntryType | typeof BASE;
+  readonly data: Uint8Array;
 }
 
-/** What Raft must remember besides the log (figure 2 of its paper). */
-export interface HardState {
-  term: number;
-  /** Member voted for in this term; 0n is none. */
-  vote: bigint;
-  commit: number;
-}
+const HARD_STATE = 2;
+/** Kinds of records by types of entries. */
+const KINDS = [1, 3, 4, 5];
+const TYPES = new Map<number, Entry["type"]>([
+  [1, EntryType.normal],
+  [3, EntryType.confChange],
+  [4, EntryType.empty],
+  [5, BASE],
+]);
+const RECORD_HEADER = 5;
 
 /** Whose log this is. */
 export interface Identity {
@@ -101,7 +106,7 @@ export function refuseNewer(file: string, version: number, known: number): void 
 }
 
 /** Throws CorruptFile, or an Error if a newer version wrote it. */
-export function decodeSegmentHeader(file: string, bytes: Uint8Array): SegmentHeader {
+export function decodeSegmentHeader(file: string, bytes: Uint8Array): SegmentHeader & { version: number } {
   if (bytes.length < SEGMENT_HEADER) throw new CorruptFile(file, 0, `the header has ${bytes.length} of ${SEGMENT_HEADER} bytes`);
   if (!MAGIC.every((b, i) => bytes[i] === b)) throw new CorruptFile(file, 0, "not a WAL segment (wrong magic)");
   const view = viewOf(bytes);
@@ -109,6 +114,7 @@ export function decodeSegmentHeader(file: string, bytes: Uint8Array): SegmentHea
   if (view.getUint32(12, true) !== headerCrc(bytes)) throw new CorruptFile(file, 8, "checksum of the header");
   refuseNewer(file, version, FORMAT_VERSION);
   return {
+    version,
     segment: getNumber(view, 16),
     firstFrame: getNumber(view, 24),
     firstIndex: getNumber(view, 32),
@@ -140,14 +146,14 @@ export function encodeFrame(sequence: number, entries: readonly Entry[], hardSta
     at += RECORD_HEADER;
   };
   if (hardState) {
-    record(RECORD.hardState, HARD_STATE_BYTES);
+    record(HARD_STATE, HARD_STATE_BYTES);
     putNumber(view, at, hardState.term);
     view.setBigUint64(at + 8, hardState.vote, true);
     putNumber(view, at + 16, hardState.commit);
     at += HARD_STATE_BYTES;
   }
   for (const e of entries) {
-    record(e.type === "conf" ? RECORD.confChange : RECORD.entry, ENTRY_BYTES + e.data.length);
+    record(KINDS[e.type]!, ENTRY_BYTES + e.data.length);
     putNumber(view, at, e.index);
     putNumber(view, at + 8, e.term);
     bytes.set(e.data, at + ENTRY_BYTES);
@@ -201,11 +207,11 @@ export function decodeBody(file: string, bytes: Uint8Array, start: number, h: Fr
     const length = view.getUint32(at + 1, true);
     at += RECORD_HEADER;
     if (at + length > end) throw new CorruptFile(file, at, "a record is longer than its frame");
-    if (kind === RECORD.entry || kind === RECORD.confChange) {
+    const type = TYPES.get(kind!);
+    if (type !== undefined) {
       const data = bytes.subarray(at + ENTRY_BYTES, at + length);
-      const type = kind === RECORD.entry ? "normal" : "conf";
       visit.entry({ index: getNumber(view, at), term: getNumber(view, at + 8), type, data });
-    } else if (kind === RECORD.hardState) {
+    } else if (kind === HARD_STATE) {
       visit.hardState({ term: getNumber(view, at), vote: view.getBigUint64(at + 8, true), commit: getNumber(view, at + 16) });
     } else {
       throw new CorruptFile(file, at - RECORD_HEADER, `unknown kind of record ${kind}`);

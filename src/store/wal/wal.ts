@@ -19,6 +19,7 @@ import {
   type Entry,
   encodeFrame,
   encodeSegmentHeader,
+  FORMAT_VERSION,
   frameBytes,
   type HardState,
   type Identity,
@@ -29,8 +30,8 @@ import { scanSegment } from "./scan.ts";
 export interface WalOptions {
   /** A segment is left for the next at this many bytes. Default 16 MiB. */
   segmentBytes?: number;
-  /** Makes the identity of a new log. */
-  create(): Identity;
+  /** Makes the identity of a new log, and what it starts from, if that isn't a snapshot. */
+  create(): Identity & { base?: Entry; hardState?: HardState };
   /** Entries after this index are handed to the visitor: what the newest snapshot does not hold. */
   after: number;
   visit: LogVisitor;
@@ -100,11 +101,14 @@ export class Wal {
     this.#segments = [];
     this.#lastIndex = options.after;
     if (found.length === 0) {
-      this.identity = options.create();
+      const { clusterId, memberId, base, hardState } = options.create();
+      this.identity = { clusterId, memberId };
       this.#fd = -1;
       this.#end = this.#reserved = 0;
       this.#nextFrame = 1;
-      this.#openSegment(1);
+      if (hardState) this.#hardState = hardState;
+      this.#openSegment(1, base ? [base] : []);
+      if (base) this.#lastIndex = base.index;
       return;
     }
     let identity: Identity | undefined;
@@ -113,6 +117,7 @@ export class Wal {
     let torn = false;
     let lastIndex = 0;
     let ahead = false;
+    let version = FORMAT_VERSION;
     for (const [i, { number, path }] of found.entries()) {
       const bytes = readFileSync(path);
       const header = decodeSegmentHeader(path, bytes);
@@ -126,6 +131,7 @@ export class Wal {
       if (header.firstIndex > had + 1) {
         throw new Error(`${dir}: entries ${had + 1} to ${header.firstIndex - 1} are missing; the newest snapshot is at ${options.after}`);
       }
+      version = header.version;
       identity ??= { clusterId: header.clusterId, memberId: header.memberId };
       if (before && header.firstIndex <= lastIndex) options.visit.truncate(header.firstIndex);
       lastIndex = header.firstIndex - 1;
@@ -164,8 +170,9 @@ export class Wal {
       fsyncSync(this.#fd);
       this.cut = { file: current.path, offset: end };
     }
-    // A snapshot can be ahead of the log: what it holds was committed by others, or came from the leader.
+    // A snapshot of the leader's can be ahead of the log: a crash came before the log began anew.
     if (lastIndex < options.after) this.restart(options.after, this.#hardState);
+    else if (version < FORMAT_VERSION) this.#rotate();
   }
 
   /**
@@ -304,11 +311,11 @@ export class Wal {
   }
 
   /** Written aside and renamed, so that a segment is there with its header or not at all. */
-  #openSegment(number: number): void {
+  #openSegment(number: number, entries: readonly Entry[] = []): void {
     const firstIndex = this.#lastIndex + 1;
     const path = join(this.#dir, `${hex(number)}-${hex(firstIndex)}.wal`);
     const header = encodeSegmentHeader({ segment: number, firstFrame: this.#nextFrame, firstIndex, ...this.identity });
-    const state = encodeFrame(this.#nextFrame, [], this.#hardState);
+    const state = encodeFrame(this.#nextFrame, entries, this.#hardState);
     let fd = -1;
     let reserved = Math.min(FIRST_RESERVE, this.#segmentBytes);
     try {

@@ -1,0 +1,86 @@
+import { describe, expect, test } from "bun:test";
+import { BootstrapError, checkInitialCluster, checkTimeouts, matchMembers, newCluster, parseInitialCluster } from "./bootstrap.ts";
+import { clusterIdOf, memberIdOf } from "./id.ts";
+import { decodeBase, encodeBase, encodeContext, Membership } from "./members.ts";
+
+const refused = (run: () => unknown): string => {
+  try {
+    run();
+  } catch (error) {
+    expect(error).toBeInstanceOf(BootstrapError);
+    return (error as Error).message;
+  }
+  throw new Error("was not refused");
+};
+
+test("ids are those that etcd gives a member of its own defaults", () => {
+  const id = memberIdOf(["http://localhost:2380"], "etcd-cluster");
+  expect(id.toString(16)).toBe("8e9e05c52164694d");
+  expect(clusterIdOf([id]).toString(16)).toBe("cdf818194e3a8c32");
+});
+
+test("members compute the same cluster from the same flags, in whatever order they stand", () => {
+  const a = newCluster("a", parseInitialCluster("a=http://h1:1,b=http://h2:1,b=http://h2:2,c=http://h3:1"), "t");
+  const b = newCluster("b", parseInitialCluster("c=http://h3:1,b=http://h2:2,a=http://h1:1,b=http://h2:1"), "t");
+  expect(b.clusterId).toBe(a.clusterId);
+  expect(b.memberId).not.toBe(a.memberId);
+  expect(b.membership.members.map((m) => m.id)).toEqual(a.membership.members.map((m) => m.id));
+  expect(newCluster("a", parseInitialCluster("a=http://h1:1"), "u").clusterId).not.toBe(
+    newCluster("a", parseInitialCluster("a=http://h1:1"), "t").clusterId,
+  );
+});
+
+describe("flags that don't fit are refused in etcd's words", () => {
+  const check = (name: string, advertised: string[], cluster: string) =>
+    refused(() => checkInitialCluster(name, advertised, parseInitialCluster(cluster)));
+  test("the initial cluster", () => {
+    expect(check("x", ["http://h:1"], "a=http://h:1")).toBe(`couldn't find local name "x" in the initial cluster configuration`);
+    expect(check("a", ["http://h:1"], "a=http://h:1,b=http://h:1/")).toBe("initial cluster a=http://h:1,b=http://h:1/ has duplicate url");
+    expect(check("a", ["http://h:1"], "a=http://h:1,a=http://h:2")).toBe(
+      "--initial-cluster has a=http://h:2 but missing from --initial-advertise-peer-urls=http://h:1",
+    );
+    expect(check("a", ["http://h:1", "http://h:3"], "a=http://h:1")).toBe(
+      "--initial-advertise-peer-urls has http://h:3 but missing from --initial-cluster=a=http://h:1",
+    );
+    expect(refused(() => parseInitialCluster("a"))).toContain('bad initial cluster "a"');
+  });
+  test("the timeouts", () => {
+    expect(refused(() => checkTimeouts(0, 1000))).toBe("--heartbeat-interval must be >0 (set to 0ms)");
+    expect(refused(() => checkTimeouts(100, 499))).toBe(
+      "--election-timeout[499ms] should be at least as 5 times as --heartbeat-interval[100ms]",
+    );
+    expect(refused(() => checkTimeouts(100, 50_001))).toBe("--election-timeout[50001ms] is too long, and should be set less than 50000ms");
+    checkTimeouts(100, 500);
+  });
+  test("an existing cluster of other members", () => {
+    const members = [{ id: 7n, name: "a", peerUrls: ["http://h:1"], clientUrls: [] }];
+    expect(matchMembers("a", parseInitialCluster("a=http://h:1/"), members)).toBe(7n);
+    expect(refused(() => matchMembers("a", parseInitialCluster("a=http://h:1,b=http://h:2"), members))).toContain(
+      "member count is unequal",
+    );
+    expect(refused(() => matchMembers("a", parseInitialCluster("a=http://h:2"), members))).toContain(
+      "unmatched member while checking PeerURLs",
+    );
+  });
+});
+
+test("members come as learners, are promoted, renamed and removed for good; a base and a snapshot bring them all back", () => {
+  const membership = new Membership();
+  membership.restore(newCluster("a", parseInitialCluster("a=http://h1:1"), "t").membership);
+  const [own] = membership.configuration.voters;
+  const add = { transition: "auto", context: encodeContext({ name: "", peerUrls: ["http://h2:1"] }) } as const;
+  membership.apply({ changes: [{ type: "addLearner", id: 5n }], ...add });
+  expect([membership.isLearner(5n), membership.get(5n)?.peerUrls]).toEqual([true, ["http://h2:1"]]);
+  membership.publish(5n, "b", ["http://h2:2"]);
+  membership.apply({ changes: [{ type: "addVoter", id: 5n }], transition: "auto", context: new Uint8Array(0) });
+  expect([membership.isLearner(5n), membership.get(5n)?.name]).toEqual([false, "b"]);
+  expect(membership.setPeerUrls(5n, ["http://h2:9"])).toBe(true);
+  expect(membership.setPeerUrls(6n, [])).toBe(false);
+  membership.setVersion("3.6.0");
+  membership.apply({ changes: [{ type: "remove", id: own! }], transition: "auto", context: new Uint8Array(0) });
+  const again = new Membership();
+  again.restore(decodeBase(encodeBase(membership.state())));
+  expect(again.state()).toEqual(membership.state());
+  expect(again.wasRemoved(own!)).toBe(true);
+  expect(again.members).toEqual([{ id: 5n, name: "b", peerUrls: ["http://h2:9"], clientUrls: ["http://h2:2"] }]);
+});
