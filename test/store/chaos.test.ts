@@ -1,0 +1,139 @@
+// Members are killed, frozen and cut off while clients read and write; whatever
+// the clients were told must still be true of one history.
+import { afterEach, describe, expect, test } from "bun:test";
+import { allServing, judge, leaderOf, serving } from "./support/checks.ts";
+import { type ClusterOptions, type Kind, type Member, StoreCluster } from "./support/cluster.ts";
+import { until } from "./support/commands.ts";
+import { noHosts } from "./support/hosts.ts";
+import { Load, PREFIX } from "./support/load.ts";
+import { Watcher } from "./support/watcher.ts";
+
+const kind = (process.env.KUBUN_STORE_KIND ?? "kubun") as Kind;
+const TIMING = ["--heartbeat-interval", "50", "--election-timeout", "500"];
+
+const open: AsyncDisposable[] = [];
+afterEach(async () => {
+  for (const o of open.splice(0).reverse()) await o[Symbol.asyncDispose]();
+});
+
+interface Scene {
+  cluster: StoreCluster;
+  load: Load;
+  /** One watch of all that goes on, hopping from member to member when told, and one that stays. */
+  watchers: Watcher[];
+}
+
+async function scene(options: Partial<ClusterOptions> = {}): Promise<Scene> {
+  const cluster = await StoreCluster.make({ kind, flags: TIMING, ...options });
+  open.push(cluster);
+  await allServing(cluster);
+  const load = new Load(cluster.endpoints);
+  const watchers = [new Watcher(cluster.endpoints, PREFIX), new Watcher([cluster.endpoints[0]!], PREFIX)];
+  open.push({
+    async [Symbol.asyncDispose]() {
+      await load.stop().catch(() => undefined);
+      for (const w of watchers) await w.stop();
+    },
+  });
+  await load.progress(50);
+  return { cluster, load, watchers };
+}
+
+const others = (cluster: StoreCluster, m: Member) => cluster.members.filter((o) => o !== m);
+
+/** Resolves once these have elected one of them. */
+const elected = (cluster: StoreCluster, among: Member[]) => leaderOf(cluster, among);
+
+describe(`three members of ${kind}`, () => {
+  test("lose nothing and show one history while the leader is killed, time after time", async () => {
+    const { cluster, load, watchers } = await scene();
+    for (let round = 0; round < 4; round++) {
+      const leader = await leaderOf(cluster);
+      await leader.kill();
+      await elected(cluster, others(cluster, leader));
+      await load.progress(50);
+      watchers[0]!.hop();
+      leader.start();
+      await serving(leader);
+      await load.progress(20, leader.index);
+    }
+    await judge(cluster, load, watchers);
+  });
+
+  test("come back from being killed all at once", async () => {
+    const { cluster, load, watchers } = await scene();
+    for (let round = 0; round < 2; round++) {
+      await Promise.all(cluster.members.map((m) => m.kill()));
+      for (const m of cluster.members) m.start();
+      await allServing(cluster);
+      await load.progress(50);
+    }
+    await judge(cluster, load, watchers);
+  });
+
+  test("go on without a leader that is frozen for longer than the election timeout, and it follows when it thaws", async () => {
+    const { cluster, load, watchers } = await scene();
+    for (let round = 0; round < 2; round++) {
+      const leader = await leaderOf(cluster);
+      leader.signal("SIGSTOP");
+      const next = await elected(cluster, others(cluster, leader));
+      expect(next.name).not.toBe(leader.name);
+      await load.progress(50);
+      leader.signal("SIGCONT");
+      await serving(leader);
+      await load.progress(20, leader.index);
+    }
+    await judge(cluster, load, watchers);
+  });
+});
+
+if (noHosts) console.log(`skipped: partitions: ${noHosts}`);
+
+describe.skipIf(noHosts !== undefined)(`three members of ${kind} on hosts of their own`, () => {
+  /** Isolated from both others; what they hear of it and what it hears of them. */
+  const cuts: [what: string, cut: (c: StoreCluster, m: Member) => void][] = [
+    [
+      "is cut off",
+      (c, m) =>
+        c.hosts!.isolate(
+          m.index,
+          others(c, m).map((o) => o.index),
+        ),
+    ],
+    ["is not heard any more", (c, m) => others(c, m).forEach((o) => c.hosts!.cutOneWay(m.index, o.index))],
+    ["hears nobody any more", (c, m) => others(c, m).forEach((o) => c.hosts!.cutOneWay(o.index, m.index))],
+  ];
+
+  test("go on without a leader that is cut off in any way, and it follows when it is back", async () => {
+    const { cluster, load, watchers } = await scene({ hosts: true });
+    for (const [what, cut] of cuts) {
+      const leader = await leaderOf(cluster);
+      cut(cluster, leader);
+      const next = await elected(cluster, others(cluster, leader));
+      expect([what, next.name]).not.toEqual([what, leader.name]);
+      await load.progress(50, next.index);
+      cluster.hosts!.heal();
+      await serving(leader);
+      await load.progress(20, leader.index);
+      watchers[0]!.hop();
+    }
+    await judge(cluster, load, watchers);
+  });
+
+  test("keep their leader when a follower is cut off, and when it comes back", async () => {
+    const { cluster, load, watchers } = await scene({ hosts: true });
+    const leader = await leaderOf(cluster);
+    const follower = others(cluster, leader)[0]!;
+    for (const [, cut] of cuts) {
+      cut(cluster, follower);
+      const missed = load.unanswered;
+      await until("the follower's clients to go without answers", () => load.unanswered > missed);
+      await load.progress(50, leader.index);
+      cluster.hosts!.heal();
+      await serving(follower);
+      await load.progress(20, follower.index);
+    }
+    expect((await leaderOf(cluster)).name).toBe(leader.name);
+    await judge(cluster, load, watchers);
+  });
+});

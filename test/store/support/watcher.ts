@@ -1,0 +1,121 @@
+// A watch of a prefix that goes on at another member when its stream ends,
+// and keeps all that came, so that gaps and duplicates can be looked for.
+
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { parseEndpoint, Requests } from "../../../src/client/etcd-grpc-endpoints.ts";
+import { connect, createClient } from "../../../src/rpc/client.ts";
+import type { Event } from "../../../src/rpc/gen/etcd/kv_pb.ts";
+import { Watch, type WatchRequestSchema } from "../../../src/rpc/gen/etcd/rpc_pb.ts";
+import { RpcError } from "../../../src/rpc/types.ts";
+import type { Change, Delivery, WatchSpan } from "../../../src/store/testing/revisions.ts";
+import { until } from "./commands.ts";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+export const bytes = (s: string) => encoder.encode(s);
+export const text = (b: Uint8Array) => decoder.decode(b);
+
+/** The end of the range of all keys that begin with it. */
+export function endOf(prefix: string): Uint8Array {
+  const end = bytes(prefix);
+  end[end.length - 1]!++;
+  return end;
+}
+
+const changeOf = (e: Event): Change => ({
+  key: text(e.kv!.key),
+  value: e.type === 0 ? text(e.kv!.value) : null,
+  revision: Number(e.kv!.modRevision),
+});
+
+export class Watcher {
+  readonly deliveries: Delivery[] = [];
+  /** Streams that were opened. */
+  streams = 0;
+  /** Why it can't go on. */
+  failure: string | undefined;
+  /** The revision before the first that is still to come. */
+  #last: number;
+  readonly #endpoints: readonly string[];
+  readonly #prefix: string;
+  readonly #start: number;
+  #at: number;
+  #stream = new AbortController();
+  #stopped = false;
+  readonly #run: Promise<void>;
+
+  constructor(endpoints: readonly string[], prefix: string, { start = 1, first = 0 } = {}) {
+    this.#endpoints = endpoints;
+    this.#prefix = prefix;
+    this.#start = start;
+    this.#last = start - 1;
+    this.#at = first;
+    this.#run = this.#watch();
+  }
+
+  get last(): number {
+    return this.#last;
+  }
+
+  get changes(): Change[] {
+    return this.deliveries.flatMap((d) => d.changes);
+  }
+
+  span(through: number): WatchSpan {
+    return { start: this.#start, includes: (key) => key.startsWith(this.#prefix), deliveries: this.deliveries, through };
+  }
+
+  /** Leaves its stream and goes on at the next member. */
+  hop(): void {
+    this.#at++;
+    this.#stream.abort();
+  }
+
+  /** Resolves once all up to this revision came, which some key of the prefix must have. */
+  async reached(revision: number, milliseconds = 30_000): Promise<void> {
+    await until(
+      `the watch at ${this.#endpoints[this.#at % this.#endpoints.length]} to reach revision ${revision}`,
+      () => this.failure !== undefined || this.#last >= revision,
+      milliseconds,
+      () => `it is at ${this.#last}`,
+    );
+    if (this.failure) throw new Error(this.failure);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#stream.abort();
+    await this.#run;
+  }
+
+  async #watch(): Promise<void> {
+    while (!this.#stopped && !this.failure) {
+      this.#stream = new AbortController();
+      const { address } = parseEndpoint(this.#endpoints[this.#at % this.#endpoints.length]!);
+      const channel = connect(address, { connectTimeout: 500, maxReceiveSize: 2 ** 31 - 1 });
+      try {
+        await this.#follow(createClient(Watch, channel));
+      } catch (error) {
+        if (!(error instanceof RpcError)) this.failure = String(error);
+        if (!this.#stream.signal.aborted) this.#at++;
+        if (!this.#stopped) await Bun.sleep(20);
+      } finally {
+        channel.close();
+      }
+    }
+  }
+
+  async #follow(client: ReturnType<typeof createClient<typeof Watch>>): Promise<void> {
+    const requests = new Requests<MessageInitShape<typeof WatchRequestSchema>>();
+    const createRequest = { key: bytes(this.#prefix), rangeEnd: endOf(this.#prefix), startRevision: BigInt(this.#last + 1) };
+    requests.push({ requestUnion: { case: "createRequest", value: createRequest } });
+    this.streams++;
+    for await (const r of client.watch(requests, { signal: this.#stream.signal })) {
+      if (r.canceled) throw new Error(`the watch was cancelled: ${r.cancelReason} (compacted at ${r.compactRevision})`);
+      if (r.events.length === 0) continue;
+      const changes = r.events.map(changeOf);
+      this.deliveries.push({ revision: Number(r.header!.revision), changes });
+      this.#last = changes.at(-1)!.revision;
+    }
+  }
+}
