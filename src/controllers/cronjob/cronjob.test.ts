@@ -15,6 +15,7 @@ describe("a schedule's next time", () => {
     ["0 0 13 * fri", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"],
     ["0 0 29 2 *", "2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z"],
     ["0 0 30 2 *", "2026-01-01T00:00:00Z", undefined],
+    ["5/20 * * * *", "2026-01-01T00:30:00Z", "2026-01-01T00:45:00Z"],
     ["@hourly", "2026-01-01T05:59:59Z", "2026-01-01T06:00:00Z"],
     ["@yearly", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"],
     ["@every 1h30m", "2026-01-01T00:00:10Z", "2026-01-01T01:30:10Z"],
@@ -35,7 +36,19 @@ describe("a schedule's next time", () => {
 });
 
 test("a schedule that makes no sense is refused", () => {
-  for (const bad of ["* * * *", "60 * * * *", "* * * * 8", "a * * * *", "5-1 * * * *", "*/0 * * * *", "@every", "* * 0 * *"])
+  for (const bad of [
+    "* * * *",
+    "60 * * * *",
+    "* * * * 8",
+    "a * * * *",
+    "5-1 * * * *",
+    "*/0 * * * *",
+    "@every",
+    "* * 0 * *",
+    "* * * * 7",
+    "* * L * *",
+    "jan * * * *",
+  ])
     expect(() => new CronSchedule(bad)).toThrow(RangeError);
   expect(() => new CronSchedule("* * * * *", "Mars/Olympus")).toThrow(RangeError);
 });
