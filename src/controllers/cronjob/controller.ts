@@ -3,7 +3,7 @@ import type * as batchV1 from "../../api/gen/batch/v1.ts";
 import { isAlreadyExists } from "../../api/status.ts";
 import { cronJobs, jobs, keyOf } from "../../client/resources.ts";
 import { WorkQueue } from "../../client/workqueue.ts";
-import { type Controller, type ControllerContext, execute, isNamespaceTerminating } from "../framework/context.ts";
+import { type Controller, type ControllerContext, execute, isNamespaceTerminating, queueOptions } from "../framework/context.ts";
 import { byController, controllerOf } from "../framework/owners.ts";
 import { reconcileCronJob } from "./core.ts";
 
@@ -28,7 +28,7 @@ export function cronJobController(ctx: ControllerContext, workers: number): Cont
       }
       return plan.requeueAfter === undefined ? undefined : { requeueAfter: plan.requeueAfter };
     },
-    { workers, clock: ctx.clock, log: ctx.log, metrics: ctx.metrics },
+    queueOptions(ctx, workers),
   );
   crons.on({ add: (c) => queue.add(keyOf(c)), update: (_, c) => queue.add(keyOf(c)) });
   const wake = (job: batchV1.Job) => {

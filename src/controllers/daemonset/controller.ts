@@ -7,7 +7,7 @@ import type { Informer } from "../../client/informer.ts";
 import { daemonSets, keyOf, nodes } from "../../client/resources.ts";
 import { labelMatcher } from "../../client/selector.ts";
 import { ExponentialLimiter, type Outcome, WorkQueue } from "../../client/workqueue.ts";
-import { type Controller, type ControllerContext, execute, executeAll } from "../framework/context.ts";
+import { type Controller, type ControllerContext, execute, executeAll, queueOptions } from "../framework/context.ts";
 import { hashOf, revisionLabel, syncHistory, truncateHistory } from "../framework/history.ts";
 import { PodControl } from "../framework/pod-control.ts";
 import { untilAvailable } from "../framework/pods.ts";
@@ -34,12 +34,7 @@ class DaemonSetController implements Controller {
   constructor(ctx: ControllerContext, workers: number) {
     this.#ctx = ctx;
     this.#events = ctx.events("daemonset-controller");
-    this.#queue = new WorkQueue("daemonset", (key) => this.#reconcile(key), {
-      workers,
-      clock: ctx.clock,
-      log: ctx.log,
-      metrics: ctx.metrics,
-    });
+    this.#queue = new WorkQueue("daemonset", (key) => this.#reconcile(key), queueOptions(ctx, workers));
     this.#control = new PodControl(ctx, {
       of: daemonSets,
       events: this.#events,

@@ -8,7 +8,14 @@ import type { Informer } from "../../client/informer.ts";
 import { deployments, keyOf, pods, replicaSets } from "../../client/resources.ts";
 import { labelMatcher } from "../../client/selector.ts";
 import { type Outcome, WorkQueue } from "../../client/workqueue.ts";
-import { type Controller, type ControllerContext, execute, executeAll, isNamespaceTerminating } from "../framework/context.ts";
+import {
+  type Controller,
+  type ControllerContext,
+  execute,
+  executeAll,
+  isNamespaceTerminating,
+  queueOptions,
+} from "../framework/context.ts";
 import { byController, claim, controllerOf, isControlledBy } from "../framework/owners.ts";
 import { updateStatus, type Write } from "../framework/write.ts";
 import { reconcileDeployment } from "./core.ts";
@@ -31,12 +38,7 @@ class DeploymentController implements Controller {
   constructor(ctx: ControllerContext, workers: number) {
     this.#ctx = ctx;
     this.#events = ctx.events("deployment-controller");
-    this.#queue = new WorkQueue("deployment", (key) => this.#reconcile(key), {
-      workers,
-      clock: ctx.clock,
-      log: ctx.log,
-      metrics: ctx.metrics,
-    });
+    this.#queue = new WorkQueue("deployment", (key) => this.#reconcile(key), queueOptions(ctx, workers));
     this.#deployments = ctx.informers.for(deployments);
     this.#sets = ctx.informers.for(replicaSets).addIndex(byController.name, byController.values);
     this.#pods = ctx.informers.for(pods).addIndex(byController.name, byController.values);

@@ -14,7 +14,7 @@ import {
 } from "../../client/resources.ts";
 import { labelMatcher } from "../../client/selector.ts";
 import { WorkQueue } from "../../client/workqueue.ts";
-import { type Controller, type ControllerContext, execute } from "../framework/context.ts";
+import { type Controller, type ControllerContext, execute, queueOptions } from "../framework/context.ts";
 import { controllerOf } from "../framework/owners.ts";
 import { updateStatus } from "../framework/write.ts";
 import { reconcileBudget } from "./core.ts";
@@ -61,7 +61,7 @@ export function disruptionController(ctx: ControllerContext, workers: number): C
       if (!deepEqual(status, budget.status)) await execute(ctx.transport, sink, updateStatus(podDisruptionBudgets, { ...budget, status }));
       return requeueAfter === undefined ? undefined : { requeueAfter };
     },
-    { workers, clock: ctx.clock, log: ctx.log, metrics: ctx.metrics },
+    queueOptions(ctx, workers),
   );
   const wake = (pod: coreV1.Pod) => {
     for (const b of budgets.lister.list(pod.metadata.namespace))

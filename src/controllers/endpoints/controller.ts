@@ -6,7 +6,7 @@ import { endpoints, keyOf, pods, services, splitKey } from "../../client/resourc
 import { matchesLabels } from "../../client/selector.ts";
 import { WorkQueue } from "../../client/workqueue.ts";
 import { wakeServices } from "../endpointslice/wake.ts";
-import { type Controller, type ControllerContext, execute, isNamespaceTerminating } from "../framework/context.ts";
+import { type Controller, type ControllerContext, execute, isNamespaceTerminating, queueOptions } from "../framework/context.ts";
 import { remove } from "../framework/write.ts";
 import { reconcileEndpoints } from "./core.ts";
 
@@ -36,7 +36,7 @@ export function endpointsController(ctx: ControllerContext, workers: number): Co
         if (!isNamespaceTerminating(error) && !isNotFound(error)) throw error;
       }
     },
-    { workers, clock: ctx.clock, log: ctx.log, metrics: ctx.metrics },
+    queueOptions(ctx, workers),
   );
   const enqueue = (o: { metadata: { name?: string; namespace?: string } }) => queue.add(keyOf(o));
   allServices.on({ add: enqueue, update: (_, s) => enqueue(s), delete: enqueue });

@@ -6,7 +6,7 @@ import type { Informer } from "../../client/informer.ts";
 import { endpointSlices, keyOf, nodes, pods, services } from "../../client/resources.ts";
 import { matchesLabels } from "../../client/selector.ts";
 import { type Outcome, WorkQueue } from "../../client/workqueue.ts";
-import { type Controller, type ControllerContext, execute, isNamespaceTerminating } from "../framework/context.ts";
+import { type Controller, type ControllerContext, execute, isNamespaceTerminating, queueOptions } from "../framework/context.ts";
 import { Unseen } from "../framework/seen.ts";
 import { reconcileSlices } from "./core.ts";
 import { labels, sliceManager } from "./endpoints.ts";
@@ -32,12 +32,7 @@ class EndpointSliceController implements Controller {
     this.#ctx = ctx;
     this.#events = ctx.events("endpoint-slice-controller");
     this.#unseen = new Unseen(ctx.clock);
-    this.#queue = new WorkQueue("endpoint_slice", (key) => this.#reconcile(key), {
-      workers,
-      clock: ctx.clock,
-      log: ctx.log,
-      metrics: ctx.metrics,
-    });
+    this.#queue = new WorkQueue("endpoint_slice", (key) => this.#reconcile(key), queueOptions(ctx, workers));
     this.#services = ctx.informers.for(services);
     this.#pods = ctx.informers.for(pods);
     this.#nodes = ctx.informers.for(nodes);

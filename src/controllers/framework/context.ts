@@ -5,7 +5,7 @@ import type { Clock } from "../../client/clock.ts";
 import { type EventSink, referenceTo } from "../../client/events.ts";
 import type { InformerFactory } from "../../client/informer.ts";
 import type { ApiTransport } from "../../client/transport.ts";
-import type { QueueMetrics } from "../../client/workqueue.ts";
+import type { QueueMetrics, QueueOptions } from "../../client/workqueue.ts";
 import type { Logger } from "../../platform/log.ts";
 import type { Write } from "./write.ts";
 
@@ -24,6 +24,14 @@ export interface ControllerContext {
   /** The event recorder of one controller, by upstream's component name. */
   events(component: string): EventSink;
 }
+
+/** How a controller's queue works: so many keys at once, by the context's clock. */
+export const queueOptions = ({ clock, log, metrics }: ControllerContext, workers: number): QueueOptions => ({
+  workers,
+  clock,
+  log,
+  metrics,
+});
 
 /** The name under which managedFields show what the controllers own. */
 export const fieldManager = "kube-controller-manager";

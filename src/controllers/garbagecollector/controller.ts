@@ -7,7 +7,7 @@ import type { Timer } from "../../client/clock.ts";
 import type { Collection } from "../../client/resources.ts";
 import { type Outcome, WorkQueue } from "../../client/workqueue.ts";
 import type { Controller, ControllerContext } from "../framework/context.ts";
-import { fieldManager } from "../framework/context.ts";
+import { fieldManager, queueOptions } from "../framework/context.ts";
 import { discover } from "../framework/discovery.ts";
 import {
   blockingDependents,
@@ -43,7 +43,7 @@ class GarbageCollector implements Controller {
 
   constructor(ctx: ControllerContext, workers: number) {
     this.#ctx = ctx;
-    const options = { workers, clock: ctx.clock, log: ctx.log, metrics: ctx.metrics };
+    const options = queueOptions(ctx, workers);
     this.#deletions = new WorkQueue("garbage_collector_attempt_to_delete", (uid) => this.#attempt(uid), options);
     this.#orphanings = new WorkQueue("garbage_collector_attempt_to_orphan", (uid) => this.#orphan(uid), options);
   }

@@ -7,7 +7,7 @@ import { type EventSink, referenceTo } from "../../client/events.ts";
 import { jobs, keyOf, pods } from "../../client/resources.ts";
 import { labelMatcher } from "../../client/selector.ts";
 import { type Outcome, WorkQueue } from "../../client/workqueue.ts";
-import { type Controller, type ControllerContext, execute } from "../framework/context.ts";
+import { type Controller, type ControllerContext, execute, queueOptions } from "../framework/context.ts";
 import { byController, controllerOf } from "../framework/owners.ts";
 import { PodControl } from "../framework/pod-control.ts";
 import { patch, updateStatus } from "../framework/write.ts";
@@ -26,7 +26,7 @@ class JobController implements Controller {
   constructor(ctx: ControllerContext, workers: number) {
     this.#ctx = ctx;
     this.#events = ctx.events("job-controller");
-    this.#queue = new WorkQueue("job", (key) => this.#reconcile(key), { workers, clock: ctx.clock, log: ctx.log, metrics: ctx.metrics });
+    this.#queue = new WorkQueue("job", (key) => this.#reconcile(key), queueOptions(ctx, workers));
     this.#control = new PodControl(ctx, {
       of: jobs,
       events: this.#events,

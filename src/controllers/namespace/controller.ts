@@ -5,7 +5,7 @@ import { isConflict, isNotFound, isReason } from "../../api/status.ts";
 import { keyOf, namespaces, pods } from "../../client/resources.ts";
 import { type Outcome, WorkQueue } from "../../client/workqueue.ts";
 import type { Controller, ControllerContext } from "../framework/context.ts";
-import { fieldManager } from "../framework/context.ts";
+import { fieldManager, queueOptions } from "../framework/context.ts";
 import { type Discovered, type Discovery, discover } from "../framework/discovery.ts";
 import { nextConditions, type Sweep } from "./core.ts";
 
@@ -17,12 +17,7 @@ const width = 8;
 
 export function namespaceController(ctx: ControllerContext, workers: number): Controller {
   const all = ctx.informers.for(namespaces);
-  const queue = new WorkQueue("namespace", (name) => reconcile(ctx, all.lister.get(name)), {
-    workers,
-    clock: ctx.clock,
-    log: ctx.log,
-    metrics: ctx.metrics,
-  });
+  const queue = new WorkQueue("namespace", (name) => reconcile(ctx, all.lister.get(name)), queueOptions(ctx, workers));
   const look = (n: coreV1.Namespace) => {
     if (n.metadata.deletionTimestamp) queue.add(keyOf(n));
   };

@@ -3,7 +3,7 @@ import type * as coreV1 from "../../api/gen/core/v1.ts";
 import { isNotFound } from "../../api/status.ts";
 import { keyOf, nodes } from "../../client/resources.ts";
 import { WorkQueue } from "../../client/workqueue.ts";
-import { type Controller, type ControllerContext, execute } from "../framework/context.ts";
+import { type Controller, type ControllerContext, execute, queueOptions } from "../framework/context.ts";
 import { event, patch } from "../framework/write.ts";
 import type { ManagerSettings } from "../table.ts";
 import { CidrSet, formatCidr, parseCidr } from "./cidr.ts";
@@ -62,7 +62,7 @@ export function nodeIpamController(ctx: ControllerContext, settings: ManagerSett
         release(name);
       }
     },
-    { workers: 1, clock: ctx.clock, log: ctx.log, metrics: ctx.metrics },
+    queueOptions(ctx, 1),
   );
   all.on({
     add: (node) => {

@@ -7,7 +7,7 @@ import { isConflict, isNotFound } from "../../api/status.ts";
 import { timestamp } from "../../client/clock.ts";
 import { leases, nodes, pods } from "../../client/resources.ts";
 import { BucketLimiter, type Outcome, WorkQueue } from "../../client/workqueue.ts";
-import { type Controller, type ControllerContext, execute, fieldManager } from "../framework/context.ts";
+import { type Controller, type ControllerContext, execute, fieldManager, queueOptions } from "../framework/context.ts";
 import { condition, isTerminal } from "../framework/pods.ts";
 import { event, patch } from "../framework/write.ts";
 import type { ManagerSettings } from "../table.ts";
@@ -140,7 +140,7 @@ export function nodeLifecycleController(ctx: ControllerContext, settings: Manage
       }
       return { requeueAfter: period };
     },
-    { workers: 8, clock: ctx.clock, log: ctx.log, metrics: ctx.metrics },
+    queueOptions(ctx, 8),
   );
 
   all.on({

@@ -5,7 +5,7 @@ import { isNotFound } from "../../api/status.ts";
 import { timestamp } from "../../client/clock.ts";
 import { keyOf, nodes, pods } from "../../client/resources.ts";
 import { WorkQueue } from "../../client/workqueue.ts";
-import { type Controller, type ControllerContext, execute } from "../framework/context.ts";
+import { type Controller, type ControllerContext, execute, queueOptions } from "../framework/context.ts";
 import { isTerminal } from "../framework/pods.ts";
 import { event, patch, remove } from "../framework/write.ts";
 import { nodeIndex } from "./controller.ts";
@@ -83,7 +83,7 @@ export function taintEvictionController(ctx: ControllerContext): Controller {
       }
       return;
     },
-    { workers: 8, clock: ctx.clock, log: ctx.log, metrics: ctx.metrics },
+    queueOptions(ctx, 8),
   );
 
   const execs = (node: coreV1.Node) => (node.spec?.taints ?? []).filter((t) => t.effect === "NoExecute");

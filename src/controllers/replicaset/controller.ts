@@ -7,7 +7,7 @@ import type { EventSink } from "../../client/events.ts";
 import { type Collection, keyOf, replicaSets, replicationControllers } from "../../client/resources.ts";
 import { type LabelMatcher, labelMatcher, matchesLabels } from "../../client/selector.ts";
 import { type Outcome, WorkQueue } from "../../client/workqueue.ts";
-import { type Controller, type ControllerContext, execute } from "../framework/context.ts";
+import { type Controller, type ControllerContext, execute, queueOptions } from "../framework/context.ts";
 import { byController, controllerOf } from "../framework/owners.ts";
 import { type Failed, PodControl } from "../framework/pod-control.ts";
 import { podFromTemplate } from "../framework/pods.ts";
@@ -68,12 +68,7 @@ class ReplicaController<T extends KubeObject> implements Controller {
     this.#ctx = ctx;
     this.#flavor = flavor;
     this.#events = ctx.events(flavor.component);
-    this.#queue = new WorkQueue(flavor.of.resource.slice(0, -1), (key) => this.#reconcile(key), {
-      workers,
-      clock: ctx.clock,
-      log: ctx.log,
-      metrics: ctx.metrics,
-    });
+    this.#queue = new WorkQueue(flavor.of.resource.slice(0, -1), (key) => this.#reconcile(key), queueOptions(ctx, workers));
     this.#control = new PodControl(ctx, {
       of: flavor.of,
       events: this.#events,

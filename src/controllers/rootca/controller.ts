@@ -2,7 +2,7 @@
 import { isAlreadyExists } from "../../api/status.ts";
 import { configMaps, keyOf, namespaces } from "../../client/resources.ts";
 import { WorkQueue } from "../../client/workqueue.ts";
-import { type Controller, type ControllerContext, execute, isNamespaceTerminating } from "../framework/context.ts";
+import { type Controller, type ControllerContext, execute, isNamespaceTerminating, queueOptions } from "../framework/context.ts";
 import { create, update } from "../framework/write.ts";
 
 const name = "kube-root-ca.crt";
@@ -34,7 +34,7 @@ export function rootCaPublisher(ctx: ControllerContext, pem: string): Controller
         if (!isAlreadyExists(error) && !isNamespaceTerminating(error)) throw error;
       }
     },
-    { workers: 4, clock: ctx.clock, log: ctx.log, metrics: ctx.metrics },
+    queueOptions(ctx, 4),
   );
   all.on({ add: (n) => queue.add(keyOf(n)), update: (_, n) => queue.add(keyOf(n)) });
   maps.on({ update: (_, m) => queue.add(m.metadata.namespace ?? ""), delete: (m) => queue.add(m.metadata.namespace ?? "") });

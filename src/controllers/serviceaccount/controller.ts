@@ -2,7 +2,7 @@
 import { isAlreadyExists } from "../../api/status.ts";
 import { keyOf, namespaces, serviceAccounts } from "../../client/resources.ts";
 import { WorkQueue } from "../../client/workqueue.ts";
-import { type Controller, type ControllerContext, execute, isNamespaceTerminating } from "../framework/context.ts";
+import { type Controller, type ControllerContext, execute, isNamespaceTerminating, queueOptions } from "../framework/context.ts";
 import { create } from "../framework/write.ts";
 
 const account = "default";
@@ -26,7 +26,7 @@ export function serviceAccountController(ctx: ControllerContext): Controller {
         if (!isAlreadyExists(error) && !isNamespaceTerminating(error)) throw error;
       }
     },
-    { workers: 4, clock: ctx.clock, log: ctx.log, metrics: ctx.metrics },
+    queueOptions(ctx, 4),
   );
   all.on({ add: (n) => queue.add(keyOf(n)), update: (_, n) => queue.add(keyOf(n)) });
   accounts.on({

@@ -8,7 +8,7 @@ import type { Informer } from "../../client/informer.ts";
 import { keyOf, persistentVolumeClaims, pods, statefulSets } from "../../client/resources.ts";
 import { labelMatcher } from "../../client/selector.ts";
 import { type Outcome, WorkQueue } from "../../client/workqueue.ts";
-import { type Controller, type ControllerContext, execute, executeAll } from "../framework/context.ts";
+import { type Controller, type ControllerContext, execute, executeAll, queueOptions } from "../framework/context.ts";
 import { revisionLabel, syncHistory, truncateHistory } from "../framework/history.ts";
 import { messageOf, PodControl } from "../framework/pod-control.ts";
 import { untilAvailable } from "../framework/pods.ts";
@@ -31,12 +31,7 @@ class StatefulSetController implements Controller {
   constructor(ctx: ControllerContext, workers: number) {
     this.#ctx = ctx;
     this.#events = ctx.events("statefulset-controller");
-    this.#queue = new WorkQueue("statefulset", (key) => this.#reconcile(key), {
-      workers,
-      clock: ctx.clock,
-      log: ctx.log,
-      metrics: ctx.metrics,
-    });
+    this.#queue = new WorkQueue("statefulset", (key) => this.#reconcile(key), queueOptions(ctx, workers));
     this.#control = new PodControl(ctx, {
       of: statefulSets,
       events: this.#events,

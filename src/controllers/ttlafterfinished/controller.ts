@@ -2,7 +2,7 @@
 import type * as batchV1 from "../../api/gen/batch/v1.ts";
 import { jobs, keyOf } from "../../client/resources.ts";
 import { WorkQueue } from "../../client/workqueue.ts";
-import { type Controller, type ControllerContext, execute } from "../framework/context.ts";
+import { type Controller, type ControllerContext, execute, queueOptions } from "../framework/context.ts";
 import { remove } from "../framework/write.ts";
 import { finishedCondition } from "../job/core.ts";
 
@@ -30,7 +30,7 @@ export function ttlAfterFinishedController(ctx: ControllerContext, workers: numb
       await execute(ctx.transport, sink, remove(jobs, job, { propagationPolicy: "Foreground", preconditions: { uid, resourceVersion } }));
       return;
     },
-    { workers, clock: ctx.clock, log: ctx.log, metrics: ctx.metrics },
+    queueOptions(ctx, workers),
   );
   const look = (job: batchV1.Job) => {
     if (expiry(job) !== undefined) queue.add(keyOf(job));
