@@ -53,6 +53,8 @@ export class Member implements Applier {
   #snapshotIndex = 0;
   #snapshotting: Promise<void> | undefined;
   #pruning: Promise<void> | undefined;
+  /** Readers of the history, which nothing is pruned under. */
+  #holds = 0;
   /** Why the disk takes no more writes, and since when. */
   #failure: { error: WalError; at: number } | undefined;
   #stopping: Promise<void> | undefined;
@@ -161,6 +163,18 @@ export class Member implements Applier {
     return this.#snapshotting;
   }
 
+  /** Keeps what a compaction leaves behind from being freed, until it is disposed of. */
+  async holdHistory(): Promise<Disposable> {
+    this.#holds++;
+    await this.#pruning;
+    return {
+      [Symbol.dispose]: () => {
+        this.#holds--;
+        this.#prune();
+      },
+    };
+  }
+
   apply(entry: Entry, command: Command): unknown {
     const answer = this.state.apply(entry.index, entry.term, command, performance.now());
     if (command.type === "compact") this.#prune();
@@ -257,9 +271,9 @@ export class Member implements Applier {
     this.#log.info("Wrote a snapshot", { index: id.index, revision: this.state.mvcc.revision }, 2);
   }
 
-  /** Frees compacted versions in slices; not while a snapshot reads them. */
+  /** Frees compacted versions in slices; not while a snapshot or a backup reads them. */
   #prune(): void {
-    if (this.#pruning || this.#snapshotting) return;
+    if (this.#pruning || this.#snapshotting || this.#holds > 0) return;
     this.#pruning = (async () => {
       while (!this.state.mvcc.prune(SLICE)) await new Promise((resolve) => setImmediate(resolve));
       this.#pruning = undefined;

@@ -23,8 +23,9 @@ function laidOut(buckets: readonly BucketSource[]): BoltFile {
   }
 }
 
+const whole = (file: BoltFile): Uint8Array => Buffer.concat(Array.from(file.chunks(), (chunk) => chunk.slice()));
 const write = (buckets: Record<string, Pair[]>): Uint8Array =>
-  Buffer.concat([...laidOut(Object.entries(buckets).map(([name, pairs]) => ({ name, pairs: new ArrayPairs(pairs) }))).chunks()]);
+  whole(laidOut(Object.entries(buckets).map(([name, pairs]) => ({ name, pairs: new ArrayPairs(pairs) }))));
 
 const open = (file: Uint8Array) =>
   new BoltReader({ name: "file", size: file.length, read: (at, length) => file.subarray(at, at + length) });
@@ -65,7 +66,7 @@ test("what is written is read back, whatever the pairs", () => {
 test("a tree grows levels, and every size that was laid out is the size that is written", () => {
   const many = Array.from({ length: 40_000 }, (_, i): Pair => [bytes(`key${String(i).padStart(8, "0")}`), bytes(`value ${i}`)]);
   const file = laidOut([{ name: "key", pairs: new ArrayPairs(many) }]);
-  const written = Buffer.concat([...file.chunks()]);
+  const written = whole(file);
   expect(written.length).toBe(file.size);
   const found = [...open(written).pairs("key")];
   expect(found.length).toBe(many.length);

@@ -79,7 +79,7 @@ const CHUNK = 64 * 1024;
 export interface BoltFile {
   /** Bytes of the whole file: a multiple of 4096. */
   readonly size: number;
-  /** The file in pieces of 64 KiB, or of one page with what overflows it where that is more. */
+  /** The file in pieces of 64 KiB, or of one page with what overflows it where that is more. Each is overwritten by the next. */
   chunks(): Generator<Uint8Array>;
 }
 
@@ -152,7 +152,8 @@ function* layOut(pairs: Pairs, flags: number, firstPage: number): Generator<void
 }
 
 function* chunksOf(trees: readonly Tree[], root: number, pages: number): Generator<Uint8Array> {
-  let chunk = new Uint8Array(CHUNK);
+  const shared = new Uint8Array(CHUNK);
+  let chunk = shared;
   const view = new DataView(chunk.buffer);
   for (const id of [0, 1]) {
     // The first meta page holds; a writer that goes on overwrites the other.
@@ -166,7 +167,7 @@ function* chunksOf(trees: readonly Tree[], root: number, pages: number): Generat
         const size = (level.pages[node + 1]! - level.pages[node]!) * PAGE_SIZE;
         if (used + size > chunk.length) {
           if (used > 0) yield chunk.subarray(0, used);
-          chunk = new Uint8Array(Math.max(CHUNK, size));
+          chunk = size > CHUNK ? new Uint8Array(size) : shared.fill(0);
           used = 0;
         }
         putNode(tree, height, node, chunk.subarray(used, used + size));

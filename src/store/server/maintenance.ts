@@ -6,6 +6,7 @@ import { VERSION } from "../version.ts";
 import { header, type ServerContext } from "./context.ts";
 import { answering } from "./errors.ts";
 import { hashKv } from "./hash.ts";
+import { snapshotMethod } from "./snapshot.ts";
 
 const KINDS: Partial<Record<AlarmType, AlarmKind>> = { [AlarmType.NOSPACE]: "nospace", [AlarmType.CORRUPT]: "corrupt" };
 const TYPES: Record<AlarmKind, AlarmType> = { nospace: AlarmType.NOSPACE, corrupt: AlarmType.CORRUPT };
@@ -55,6 +56,8 @@ export function maintenanceService(context: ServerContext) {
         await member.snapshot();
         return { header: header(context) };
       }),
+
+    snapshot: snapshotMethod(context),
 
     hash: () => answering(() => ({ header: header(context), hash: hashKv(member.state.mvcc, 0).hash })),
 
