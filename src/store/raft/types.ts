@@ -38,6 +38,9 @@
 // `entries[0]`, with the configuration as of there. A member of a new cluster
 // starts from `bootstrap(voters)`, the same on every one of them; a member that
 // joins an existing one from `joining()`, and learns everything from a snapshot.
+// What the shell read back it has to sync before it starts, for a log that a
+// killed process wrote may not be on the disk yet; and it has to remember the
+// base that it started from, as it does a snapshot.
 //
 // A single voter is leader as soon as it exists, commits when `durable` is told,
 // and keeps no applied entry in memory while nobody follows it.
@@ -254,6 +257,8 @@ export interface RaftConfig {
   readonly id: bigint;
   /** Uniform in [0, 1): where election timeouts come from. */
   readonly random: () => number;
+  /** Milliseconds of a monotonic clock that goes on while the process is stopped: how long a lease holds. */
+  readonly clock: () => number;
   /** Ticks between heartbeats. Default 1. */
   readonly heartbeatTicks?: number;
   /** Least ticks without a leader before a campaign; a timeout is between this and twice this. Default 10. */
@@ -322,8 +327,8 @@ export interface RaftCore {
   /** Members other than this one, known to the leader; empty on others. */
   readonly followers: readonly FollowerStatus[];
 
-  /** @param now milliseconds of a monotonic clock, which must go on while the process is stopped */
-  tick(now: number): void;
+  /** `tickMillis` have passed. */
+  tick(): void;
   step(message: Message): void;
   /** All of them, in order and next to each other, or none. */
   propose(datas: readonly Uint8Array[]): Proposed;
@@ -332,10 +337,9 @@ export interface RaftCore {
    * Asks for an index from which on the state includes every write acknowledged before the call.
    *
    * @param context a safe integer that this member never used before, also not before a restart: start at a random one
-   * @param now as of `tick`
    * @returns false if no leader is known
    */
-  readIndex(context: number, mode: ReadMode, now: number): boolean;
+  readIndex(context: number, mode: ReadMode): boolean;
   /** Starts to hand leadership to a voter, given up after an election timeout. False if no leader is known, or the target is none. */
   transferLeader(target: bigint): boolean;
   /** Campaigns now, as if the election timeout had passed. */
@@ -353,10 +357,10 @@ export interface RaftCore {
   /** What a snapshot of the state as of an applied index is to say; undefined if the entry is no longer known. */
   metaAt(index: number): SnapshotMeta | undefined;
   /**
-   * Takes back entries that the disk refused, of a write that has not been nor
-   * will be made durable. Only a leader that nobody follows can; false if not.
+   * Takes back the entries from this index on, which the disk refused and which
+   * will not be made durable. Only a leader that nobody follows can; false if not.
    */
-  retract(fromIndex: number): boolean;
+  retract(from: number): boolean;
   /** All since the last call; undefined if there is nothing. */
   ready(): Ready | undefined;
 }

@@ -1,0 +1,31 @@
+// How a member answers who asks for its vote.
+import type { Node } from "./node.ts";
+import type { Message, Vote } from "./types.ts";
+
+export const isVoteRequest = (m: Message): m is Vote => m.type === "vote" || m.type === "preVote";
+
+export function answerVote(node: Node, m: Vote): void {
+  const pre = m.type === "preVote";
+  if (m.term < node.term) {
+    // A candidate that is behind learns the term; a pre-candidate needs it to ask for one that counts.
+    refuse(node, m);
+    return;
+  }
+  // Who hears from a leader does not help to depose it (section 4.2.3 of Ongaro's dissertation), unless it wants that itself.
+  if (!m.transfer && isLed(node)) return;
+  if (!pre && m.term > node.term) node.follow(m.term, 0n);
+  const free = pre && m.term > node.term ? true : node.vote === m.from || (node.vote === 0n && node.leader === 0n);
+  if (!free || !node.log.isBehindOrSame(m.lastIndex, m.lastTerm)) {
+    refuse(node, m);
+    return;
+  }
+  if (!pre) node.setVote(m.from);
+  node.send({ type: pre ? "preVoteResponse" : "voteResponse", from: node.id, to: m.from, term: m.term, granted: true });
+}
+
+const isLed = (node: Node): boolean => node.role.name === "leader" || node.heard < node.options.electionTicks;
+
+function refuse(node: Node, m: Vote): void {
+  const type = m.type === "preVote" ? "preVoteResponse" : "voteResponse";
+  node.send({ type, from: node.id, to: m.from, term: node.term, granted: false });
+}

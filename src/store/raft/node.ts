@@ -1,0 +1,189 @@
+// What a member is, whatever its role: its term and vote, its log, the
+// configuration in effect, and how roles follow each other.
+import { Candidate } from "./candidate.ts";
+import { changed, decodeConfChange, isVoter } from "./configuration.ts";
+import { Disk } from "./disk.ts";
+import { Follower } from "./follower.ts";
+import { Leader } from "./leader.ts";
+import { Log } from "./log.ts";
+import type { Options } from "./options.ts";
+import { Outbox } from "./outbox.ts";
+import type { RoleState } from "./role.ts";
+import { type Configuration, type Entry, EntryType, type Message, type Read, type SnapshotMeta, type StoredState } from "./types.ts";
+
+export class Node {
+  readonly id: bigint;
+  readonly options: Options;
+  readonly log: Log;
+  readonly disk: Disk;
+  readonly outbox: Outbox;
+  term: number;
+  vote: bigint;
+  /** 0n while none is known. */
+  leader = 0n;
+  commit: number;
+  /** What the state machine has taken. */
+  applied: number;
+  configuration: Configuration;
+  role: RoleState;
+  /** Ticks since the election timer was set, and at how many it fires. */
+  elapsed = 0;
+  timeout = 0;
+  /**
+   * Ticks since a leader spoke. Until they are an election timeout, no other
+   * gets a vote: that is what a leader's lease stands on. So a new term does not
+   * reset it, and a restarted member, which can't know, counts from its start.
+   */
+  heard: number;
+  reads: Read[] = [];
+  /** Received, and to be installed. */
+  snapshot: SnapshotMeta | undefined;
+  /** Term and vote are not what the disk was given. */
+  unsaved = false;
+  /** The write that has them. */
+  #savedBy = 0;
+  /** The configurations in effect from an index on, down to that of the base of the log. */
+  #configurations: { index: number; configuration: Configuration }[];
+
+  constructor(options: Options, stored: StoredState) {
+    const { hardState, base, entries } = stored;
+    this.id = options.id;
+    this.options = options;
+    this.log = new Log(base, entries);
+    this.disk = new Disk(this.log.last);
+    this.outbox = new Outbox(this.disk);
+    this.term = Math.max(hardState.term, this.log.lastTerm);
+    this.vote = this.term === hardState.term ? hardState.vote : 0n;
+    this.heard = this.term > 1 ? 0 : options.electionTicks;
+    this.configuration = base.configuration;
+    this.#configurations = [{ index: base.index, configuration: base.configuration }];
+    this.commit = base.index;
+    this.applied = stored.applied ?? base.index;
+    this.role = new Follower(this);
+    this.commitTo(Math.min(Math.max(hardState.commit, this.applied), this.log.last));
+    this.#setTimer();
+    // Nobody else could win, and nobody has to be asked.
+    if (this.#isAlone) this.#become(this.term + 1, this.id, () => this.lead());
+  }
+
+  /** Sends when term and vote are on the disk, and a confirmation when what it confirms is. */
+  send(message: Message): void {
+    let write = this.unsaved ? this.disk.write + 1 : this.#savedBy;
+    if (message.type === "appendResponse" && !message.rejected && message.index > this.disk.durable) {
+      write = Math.max(write, this.log.last > this.disk.given ? this.disk.write + 1 : this.disk.write);
+    }
+    this.outbox.send(message, write);
+  }
+
+  /** Term and vote go to the disk with this write. */
+  saved(write: number): void {
+    if (!this.unsaved) return;
+    this.unsaved = false;
+    this.#savedBy = write;
+  }
+
+  /** Becomes a follower, in this term or a newer one. */
+  follow(term: number, leader: bigint): void {
+    this.#become(term, term === this.term ? this.vote : 0n, () => {
+      this.leader = leader;
+      this.role = new Follower(this);
+    });
+  }
+
+  /** Asks whether it would win, before it disturbs anybody with a new term; if the leader asked for it, it need not. */
+  campaign(transfer = false): void {
+    if (!isVoter(this.configuration, this.id)) return;
+    if (this.#isAlone) this.#become(this.term + 1, this.id, () => this.lead());
+    else if (transfer) this.elect(true);
+    else {
+      this.#become(this.term, this.vote, () => {
+        this.role = new Candidate(this, "preVote", false);
+      });
+    }
+  }
+
+  /** Asks for the votes of a new term. */
+  elect(transfer: boolean): void {
+    this.#become(this.term + 1, this.id, () => {
+      this.role = new Candidate(this, "vote", transfer);
+    });
+  }
+
+  lead(): void {
+    this.leader = this.id;
+    this.elapsed = 0;
+    this.role = new Leader(this);
+  }
+
+  heardFrom(leader: bigint): void {
+    this.leader = leader;
+    this.heard = 0;
+    this.elapsed = 0;
+  }
+
+  commitTo(index: number): void {
+    while (this.commit < index) {
+      const entry = this.log.at(++this.commit);
+      if (entry.type === EntryType.confChange) this.#configure(entry);
+    }
+  }
+
+  /** Starts anew from a snapshot that was received. */
+  restore(meta: SnapshotMeta): void {
+    this.log.reset(meta);
+    this.disk.replaced(1);
+    this.commit = meta.index;
+    this.snapshot = meta;
+    this.#configurations = [];
+    this.#inEffect(meta.index, meta.configuration);
+  }
+
+  compact(index: number): void {
+    this.log.compact(Math.min(index, this.applied));
+    const configurations = this.#configurations;
+    while (configurations.length > 1 && configurations[1]!.index <= this.log.base.index) configurations.shift();
+  }
+
+  metaAt(index: number): SnapshotMeta | undefined {
+    const term = this.log.termAt(index);
+    const at = this.#configurations.findLast((c) => c.index <= index);
+    if (term === undefined || !at || index > this.commit) return undefined;
+    return { index, term, configuration: at.configuration };
+  }
+
+  get #isAlone(): boolean {
+    const { voters, outgoing } = this.configuration;
+    return voters.length === 1 && voters[0] === this.id && outgoing.length === 0;
+  }
+
+  #become(term: number, vote: bigint, begin: () => void): void {
+    if (term !== this.term || vote !== this.vote) this.unsaved = true;
+    this.term = term;
+    this.vote = vote;
+    this.leader = 0n;
+    this.#setTimer();
+    begin();
+  }
+
+  setVote(candidate: bigint): void {
+    if (this.vote !== candidate) this.unsaved = true;
+    this.vote = candidate;
+    this.elapsed = 0;
+  }
+
+  #setTimer(): void {
+    const { electionTicks, random } = this.options;
+    this.elapsed = 0;
+    this.timeout = electionTicks + Math.floor(random() * electionTicks);
+  }
+
+  #configure(entry: Entry): void {
+    this.#inEffect(entry.index, changed(this.configuration, decodeConfChange(entry.data)));
+  }
+
+  #inEffect(index: number, configuration: Configuration): void {
+    this.configuration = configuration;
+    this.#configurations.push({ index, configuration });
+    this.role.configured();
+  }
+}
