@@ -11,6 +11,7 @@ const aliases: Record<string, string> = {
   "kube-scheduler": "scheduler",
   "kube-proxy": "proxy",
   etcd: "store",
+  etcdutl: "store",
   kubelet: "kubelet",
   flanneld: "flannel",
 };
@@ -21,17 +22,27 @@ function overview(): string {
   return `kubun: Kubernetes on Bun\n\nUsage:\n  kubun <command> [flags]\n\nCommands:\n${rows.join("\n")}\n\n'kubun <command> --help' tells a command's flags.\n`;
 }
 
+/** The command whose name is most of the words that argv begins with. */
+function commandOf(words: readonly string[]) {
+  for (let n = Math.min(words.length, 3); n > 0; n--) {
+    const row = commands.find((c) => c.name === words.slice(0, n).join(" "));
+    if (row) return row;
+  }
+  return undefined;
+}
+
 async function main(argv: string[]): Promise<number> {
   const called = aliases[basename(process.argv0)] ?? aliases[basename(process.argv[1] ?? "")];
-  const [name, ...rest] = called ? [called, ...argv] : argv;
+  const words = called ? [called, ...argv] : argv;
+  const name = words[0];
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
     process.stdout.write(overview());
     return name === undefined ? 2 : 0;
   }
-  const row = commands.find((c) => c.name === name);
+  const row = commandOf(words);
   if (!row) throw new UsageError(`unknown command ${JSON.stringify(name)}; 'kubun help' lists the commands`);
   const found: AnyCommand = await row.load();
-  const parsed = parseFlags(found, rest);
+  const parsed = parseFlags(found, words.slice(row.name.split(" ").length));
   if (parsed.help) {
     process.stdout.write(helpText(found));
     return 0;

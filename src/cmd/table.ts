@@ -23,6 +23,21 @@ export const commands: readonly Row[] = [
     load: async () => (await import("./store.ts")).default,
   },
   {
+    name: "store snapshot save",
+    summary: "Takes a snapshot of a running store or etcd into a file",
+    load: async () => (await import("./snapshot/save.ts")).default,
+  },
+  {
+    name: "store snapshot status",
+    summary: "Tells what a snapshot's file holds",
+    load: async () => (await import("./snapshot/status.ts")).default,
+  },
+  {
+    name: "store snapshot restore",
+    summary: "Makes a store's data directory from a snapshot, one of etcd's too",
+    load: async () => (await import("./snapshot/restore.ts")).default,
+  },
+  {
     name: "apiserver",
     summary: "Runs kube-apiserver: the Kubernetes API over a store that speaks etcd's protocol",
     load: async () => (await import("./apiserver.ts")).default,

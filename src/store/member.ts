@@ -294,5 +294,10 @@ function refuseForeign(dataDir: string): void {
     if ((error as { code?: string }).code === "ENOENT") return;
     throw error;
   }
-  if (names.includes("member")) throw new Error(`${dataDir} is the data directory of an etcd, whose files kubun does not read`);
+  if (names.includes("member")) {
+    throw new Error(
+      `${dataDir} is the data directory of an etcd, whose files kubun does not read; take a snapshot of that etcd ` +
+        "('etcdctl snapshot save FILE'), and make a directory of it ('kubun store snapshot restore FILE --data-dir=DIR')",
+    );
+  }
 }

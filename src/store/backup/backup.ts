@@ -31,8 +31,8 @@ export async function contentOf(member: Member, around: Pick<Content, "members" 
     compactRevision: state.mvcc.compactRevision,
     leases: [...state.lessor.all()].map(({ id, ttl }) => ({ id, ttl })),
     alarms: [...state.alarms],
-    auth: { enabled: false, revision: 1, users: [], roles: [] },
-    removedMembers: [],
+    auth: state.auth.dump(),
+    removedMembers: state.membership.state().removed,
     downgradeTarget: "",
   };
   const versions = await inSlices(collectVersions(state.mvcc));

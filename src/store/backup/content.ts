@@ -1,12 +1,13 @@
 // What an etcd's backend holds besides the pairs, and its buckets.
 import { create } from "@bufbuild/protobuf";
-import { type Role, RoleSchema, type User, UserSchema } from "../../rpc/gen/etcd/auth_pb.ts";
 import { LeaseSchema } from "../../rpc/gen/etcd/lease_pb.ts";
 import { AlarmMemberSchema, AlarmType } from "../../rpc/gen/etcd/rpc_pb.ts";
 import { toBinary } from "../../rpc/protobuf.ts";
+import type { AuthDump } from "../auth/types.ts";
 import { ArrayPairs, type BucketSource, type Pairs } from "../bolt/writer.ts";
 import type { Alarm, AlarmKind } from "../command.ts";
 import type { Version } from "../mvcc/types.ts";
+import { roleBytes, userBytes } from "./auth.ts";
 import { keyValueSize, putKeyValue, putRevision, revisionBytes, revisionSize } from "./record.ts";
 
 export interface MemberRecord {
@@ -15,13 +16,6 @@ export interface MemberRecord {
   peerUrls: readonly string[];
   clientUrls: readonly string[];
   isLearner: boolean;
-}
-
-export interface AuthRecord {
-  enabled: boolean;
-  revision: number;
-  users: readonly User[];
-  roles: readonly Role[];
 }
 
 /** All of a store as of one revision. */
@@ -33,7 +27,7 @@ export interface Content {
   versions: readonly Version[];
   leases: readonly { id: bigint; ttl: number }[];
   alarms: readonly Alarm[];
-  auth: AuthRecord;
+  auth: AuthDump;
   members: readonly MemberRecord[];
   removedMembers: readonly bigint[];
   /** Such as "3.6.0". */
@@ -96,11 +90,11 @@ export function bucketsOf(content: Content): BucketSource[] {
     ]),
     bucket(
       "authRoles",
-      auth.roles.map((r) => [r.name, toBinary(RoleSchema, r)]),
+      auth.roles.map((r) => [r.name, roleBytes(r)]),
     ),
     bucket(
       "authUsers",
-      auth.users.map((u) => [u.name, toBinary(UserSchema, u)]),
+      auth.users.map((u) => [u.name, userBytes(u)]),
     ),
     bucket("cluster", [
       ["clusterVersion", bytes(content.clusterVersion)],

@@ -1,13 +1,11 @@
 // Reads an etcd's backend into a state machine: the way in.
-import type { Role, User } from "../../rpc/gen/etcd/auth_pb.ts";
-import { RoleSchema, UserSchema } from "../../rpc/gen/etcd/auth_pb.ts";
 import { LeaseSchema } from "../../rpc/gen/etcd/lease_pb.ts";
 import { fromBinary } from "../../rpc/protobuf.ts";
 import type { BoltReader } from "../bolt/reader.ts";
 import { keyText } from "../mvcc/key.ts";
 import type { Version } from "../mvcc/types.ts";
 import type { StateMachine } from "../state.ts";
-import type { AuthRecord } from "./content.ts";
+import { readAuth } from "./auth.ts";
 import { decodeKeyValue, decodeRevision } from "./record.ts";
 
 const text = (b: Uint8Array) => new TextDecoder().decode(b);
@@ -19,14 +17,14 @@ const text = (b: Uint8Array) => new TextDecoder().decode(b);
  * @param now milliseconds, to date the leases
  * @throws CorruptFile, or an Error that says what is wrong with a pair
  */
-export function loadBackend(db: BoltReader, state: StateMachine, now: number): { auth: AuthRecord } {
+export function loadBackend(db: BoltReader, state: StateMachine, now: number): void {
   for (const { key, value } of db.pairs("lease")) {
     const { ID, TTL } = fromBinary(LeaseSchema, value);
     if (key.length !== 8) throw new Error("the bucket of leases has a key that is no id");
     state.lessor.grant(ID, Number(TTL), now);
   }
   loadVersions(db, state, compactRevisionOf(db));
-  return { auth: readAuth(db) };
+  state.auth.restore(readAuth(db));
 }
 
 /** The newest compaction, finished or only begun: an etcd that starts goes on with it. */
@@ -94,15 +92,4 @@ function loadVersions(db: BoltReader, state: StateMachine, scheduled: number): v
   flush();
   const { revision } = state.mvcc;
   if (revision !== Math.max(1, before, compacted)) throw new Error(`revisions end at ${before}, but ${revision} of them are there`);
-}
-
-function readAuth(db: BoltReader): AuthRecord {
-  const auth = { enabled: false, revision: 0, users: [] as User[], roles: [] as Role[] };
-  for (const { key, value } of db.pairs("auth")) {
-    if (text(key) === "authEnabled") auth.enabled = value[0] === 1;
-    else if (text(key) === "authRevision" && value.length === 8) auth.revision = Number(new DataView(value.slice().buffer).getBigUint64(0));
-  }
-  for (const { value } of db.pairs("authUsers")) auth.users.push(fromBinary(UserSchema, value.slice()));
-  for (const { value } of db.pairs("authRoles")) auth.roles.push(fromBinary(RoleSchema, value.slice()));
-  return auth;
 }

@@ -3,6 +3,7 @@
 // the past.
 import type { AuthDump } from "../auth/types.ts";
 import type { Alarm } from "../command.ts";
+import { fromPlain, plain } from "../membership/members.ts";
 import type { KeyRecord } from "../mvcc/keyspace.ts";
 import { Version } from "../mvcc/types.ts";
 import type { StateMachine } from "../state.ts";
@@ -22,6 +23,7 @@ interface Head {
     alarms: { memberId: bigint | number; kind: Alarm["kind"] }[];
     /** Absent in those of versions before it. */
     auth?: AuthDump;
+    membership?: ReturnType<typeof plain>;
   };
 }
 
@@ -40,6 +42,7 @@ export function snapshotOf(state: StateMachine): { id: SnapshotId; chunks: Itera
       leases: [...lessor.all()].map((l) => [l.id, l.ttl]),
       alarms: state.alarms.map((a) => ({ ...a })),
       auth: state.auth.dump(),
+      membership: plain(state.membership.state()),
     },
   };
   return { id: { index: state.index, term: state.term }, chunks: chunksOf(state, head) };
@@ -101,6 +104,7 @@ export class SnapshotLoader {
       for (const [id, ttl] of c.head.leases) this.#state.lessor.grant(BigInt(id), ttl, now);
       this.#state.restoreAlarms(c.head.alarms.map((a) => ({ memberId: BigInt.asUintN(64, BigInt(a.memberId)), kind: a.kind })));
       if (c.head.auth) this.#state.auth.restore(c.head.auth);
+      if (c.head.membership) this.#state.membership.restore(fromPlain(c.head.membership));
     } else if (c.pairs) for (let i = 0; i < c.pairs.length; i += FIELDS) this.#pairs.push(unflatten(c.pairs, i));
     else if (c.changes) for (let i = 0; i < c.changes.length; i += FIELDS) this.#change(unflatten(c.changes, i));
     else throw new Error("a snapshot has a chunk of a kind that this version doesn't know");

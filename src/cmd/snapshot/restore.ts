@@ -1,0 +1,47 @@
+// `kubun store snapshot restore`: the way in for the data of a real etcd, with etcdutl's flags.
+import { bool, command, list, optionalText, text, UsageError } from "../flags.ts";
+import { explainFile, onlyFile } from "./arguments.ts";
+
+const LOCAL = "http://localhost:2380";
+
+const flags = {
+  "data-dir": optionalText("DIR", "the directory to make (default NAME.etcd)"),
+  name: text("NAME", "default", "the member's name"),
+  "initial-cluster": optionalText("NAME=URL,...", "all members of the new cluster (default NAME=http://localhost:2380)"),
+  "initial-cluster-token": text("TOKEN", "etcd-cluster", "tells clusters apart that are restored from the same snapshot"),
+  "initial-advertise-peer-urls": list("URLS", [], "peer URLs of this member (default http://localhost:2380)"),
+  "skip-hash-check": bool(false, "take a file without a hash: a copy of an etcd's member/snap/db"),
+};
+
+export default command({
+  name: "store snapshot restore",
+  summary: "Makes a store's data directory from a snapshot, whether of kubun's store or of a real etcd",
+  usage: "FILE",
+  flags,
+  maxArguments: 1,
+  async run(values, args) {
+    const path = onlyFile("restore", args);
+    const { name } = values;
+    const dataDir = values["data-dir"] ?? `${name}.etcd`;
+    const [{ restoreSnapshot }, { BootstrapError }] = await Promise.all([
+      import("../../store/backup/restore.ts"),
+      import("../../store/membership/bootstrap.ts"),
+    ]);
+    try {
+      const urls = values["initial-advertise-peer-urls"];
+      const restored = await restoreSnapshot(path, {
+        dataDir,
+        name,
+        initialCluster: values["initial-cluster"] ?? `${name}=${LOCAL}`,
+        initialClusterToken: values["initial-cluster-token"],
+        initialAdvertisePeerUrls: urls.length > 0 ? urls : [LOCAL],
+        skipHashCheck: values["skip-hash-check"],
+      });
+      const ids = `cluster ${restored.clusterId.toString(16)}, member ${restored.memberId.toString(16)}`;
+      process.stdout.write(`Restored ${restored.keys} keys at revision ${restored.revision} to ${dataDir} (${ids})\n`);
+    } catch (error) {
+      if (error instanceof BootstrapError) throw new UsageError(error.message);
+      throw explainFile(path, error);
+    }
+  },
+});
