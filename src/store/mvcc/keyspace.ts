@@ -12,6 +12,13 @@ export class KeyRecord {
     this.latest = latest;
   }
 
+  /** Makes a version the latest. */
+  push(version: Version): void {
+    if (this.older) this.older.push(this.latest);
+    else this.older = [this.latest];
+    this.latest = version;
+  }
+
   /** The version that held at a revision; a deletion counts as none. */
   at(revision: number): Version | undefined {
     let found: Version | undefined = this.latest;
@@ -86,9 +93,7 @@ export class Keyspace {
     if (chunk.keys[at] === key) {
       const record = chunk.records[at]!;
       const before = record.latest;
-      if (record.older) record.older.push(before);
-      else record.older = [before];
-      record.latest = version;
+      record.push(version);
       this.#count(chunk, before, version);
       return before;
     }

@@ -1,6 +1,5 @@
 // The multi-version store: keys, their versions, and the log of events. A pure
 // core: what it does follows from the calls alone.
-import type { KeyValue } from "../../client/etcd.ts";
 import { Refused } from "./errors.ts";
 import { inSpan, keyText, type Span, spanOf } from "./key.ts";
 import { type KeyRecord, Keyspace } from "./keyspace.ts";
@@ -13,7 +12,7 @@ export type LeaseChange = (key: string, before: bigint, after: bigint) => void;
 
 /** What a version costs besides its bytes, for the quota. */
 const OVERHEAD = 64;
-const cost = (v: Version) => v.key.length + v.value.length + OVERHEAD;
+const cost = (v: Version) => v.text.length + v.valueLength + OVERHEAD;
 
 export class Mvcc {
   readonly keys = new Keyspace();
@@ -64,42 +63,64 @@ export class Mvcc {
     if (revision < this.#compacted) throw new Refused("compacted");
   }
 
-  get(key: Uint8Array): KeyValue | undefined {
-    const latest = this.keys.find(keyText(key))?.latest;
+  get(key: string): Version | undefined {
+    const latest = this.keys.find(key)?.latest;
     return latest && latest.version !== 0 ? latest : undefined;
   }
 
   /** Runs writes as one revision. A run that writes nothing makes none. */
   write<T>(run: () => T): T {
-    this.#open = [];
+    this.#begin();
     try {
       return run();
     } finally {
-      const events = this.#open;
-      this.#open = undefined;
-      if (events.length > 0) {
-        this.#revision++;
-        this.log.push(events);
-      }
+      this.#end();
     }
   }
 
-  /** Inside write(). Returns what was there before. */
-  put(key: Uint8Array, value: Uint8Array, lease: bigint): Version | undefined {
-    const text = keyText(key);
+  /** Runs one put as one revision. */
+  writePut(key: string, bytes: Uint8Array, valueAt: number, valueEnd: number, lease: bigint): Version | undefined {
+    this.#begin();
+    const before = this.put(key, bytes, lease, valueAt, valueEnd);
+    this.#end();
+    return before;
+  }
+
+  #begin(): void {
+    this.#open = [];
+  }
+
+  #end(): void {
+    const events = this.#open!;
+    this.#open = undefined;
+    if (events.length === 0) return;
+    this.#revision++;
+    this.log.push(events);
+  }
+
+  /**
+   * Inside write(). The value is `bytes` from `valueAt` to `valueEnd`, which
+   * are kept. Returns what was there before.
+   */
+  put(key: Uint8Array | string, bytes: Uint8Array, lease: bigint, valueAt = 0, valueEnd = bytes.length): Version | undefined {
+    const text = typeof key === "string" ? key : keyText(key);
     const record = this.keys.find(text);
-    const before = record && record.latest.version !== 0 ? record.latest : undefined;
+    const latest = record?.latest;
+    const before = latest && latest.version !== 0 ? latest : undefined;
     const revision = this.#revision + 1;
     const version = new Version(
-      record ? record.latest.key : key,
-      value,
+      // One string for all versions of a key.
+      latest ? latest.text : key,
+      bytes,
       before ? before.createRevision : revision,
       revision,
       before ? before.version + 1 : 1,
       lease,
       this.#open!.length,
+      valueAt,
+      valueEnd,
     );
-    this.#change(text, version, before);
+    this.#change(record, latest ? version.withKeyOf(latest) : version, before);
     return before;
   }
 
@@ -114,7 +135,9 @@ export class Mvcc {
       const record = this.keys.find(span.start);
       if (record) collect(record);
     } else this.keys.scan(span, collect);
-    for (const before of found) this.#change(keyText(before.key), tombstone(before.key, this.#revision + 1, this.#open!.length), before);
+    for (const before of found) {
+      this.#change(undefined, tombstone(before, this.#revision + 1, this.#open!.length), before);
+    }
     return found;
   }
 
@@ -133,7 +156,7 @@ export class Mvcc {
   prune(revisions = Number.POSITIVE_INFINITY): boolean {
     const from = Math.max(this.#pruned + 1, this.log.first);
     const to = Math.min(this.#compacted, from + revisions - 1);
-    for (let r = from; r <= to; r++) this.log.visit(r, (event) => this.#pruneKey(keyText(event.kv.key)));
+    for (let r = from; r <= to; r++) this.log.visit(r, (event) => this.#pruneKey(event.kv.text));
     if (to >= from) this.#pruned = to;
     // The compacted revision itself can still be watched from.
     this.log.trim(this.#pruned);
@@ -144,7 +167,7 @@ export class Mvcc {
   events(from: number, to: number, span: Span, visit: (event: Event) => void): void {
     for (let r = from; r <= to; r++) {
       this.log.visit(r, (event) => {
-        if (inSpan(keyText(event.kv.key), span)) visit(event);
+        if (inSpan(event.kv.text, span)) visit(event);
       });
     }
   }
@@ -159,10 +182,9 @@ export class Mvcc {
     this.log = new EventLog(Math.max(2, compacted));
     if (compacted >= 2) this.log.push(changedThen.map((v) => ({ type: v.version === 0 ? "delete" : "put", kv: v })));
     for (const v of pairs) {
-      const text = keyText(v.key);
-      this.keys.append(text, v);
+      this.keys.append(v.text, v);
       this.#size += cost(v);
-      if (v.lease !== NO_LEASE) this.#leaseChanged(text, NO_LEASE, v.lease);
+      if (v.lease !== NO_LEASE) this.#leaseChanged(v.text, NO_LEASE, v.lease);
     }
   }
 
@@ -170,15 +192,18 @@ export class Mvcc {
   replay(versions: readonly Version[]): void {
     this.write(() => {
       for (const v of versions) {
-        const text = keyText(v.key);
-        const record = this.keys.find(text);
-        this.#change(text, v, record && record.latest.version !== 0 ? record.latest : undefined);
+        const record = this.keys.find(v.text);
+        this.#change(record, v, record && record.latest.version !== 0 ? record.latest : undefined);
       }
     });
   }
 
-  #change(text: string, version: Version, before: Version | undefined): void {
-    this.keys.set(text, version);
+  /** @param record the key's, where it is known that it has one */
+  #change(record: KeyRecord | undefined, version: Version, before: Version | undefined): void {
+    const { text } = version;
+    // A change that leaves the key there, or not there, leaves the counts alone too.
+    if (record && (before === undefined) === (version.version === 0)) record.push(version);
+    else this.keys.set(text, version);
     this.#size += cost(version);
     const lease = before?.lease ?? NO_LEASE;
     if (lease !== version.lease) this.#leaseChanged(text, lease, version.lease);

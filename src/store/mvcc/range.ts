@@ -1,5 +1,4 @@
 // Range requests over the keyspace.
-import type { KeyValue } from "../../client/etcd.ts";
 import { compareBytes, spanOf } from "./key.ts";
 import type { Keyspace } from "./keyspace.ts";
 import { NO_BYTES, type RangeAnswer, type RangeRequest, Version } from "./types.ts";
@@ -7,7 +6,7 @@ import { NO_BYTES, type RangeAnswer, type RangeRequest, Version } from "./types.
 type Target = NonNullable<RangeRequest["sort"]>["target"];
 
 const ORDER: Record<Target, (a: Version, b: Version) => number> = {
-  key: (a, b) => compareBytes(a.key, b.key),
+  key: (a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0),
   version: (a, b) => a.version - b.version,
   create: (a, b) => a.createRevision - b.createRevision,
   mod: (a, b) => a.modRevision - b.modRevision,
@@ -57,8 +56,8 @@ function answer(request: RangeRequest, found: Version[], count: number, revision
   const limit = request.limit && request.limit > 0 ? request.limit : found.length;
   const more = found.length > limit;
   const page = more ? found.slice(0, limit) : found;
-  const kvs: KeyValue[] = request.keysOnly
-    ? page.map((v) => new Version(v.key, NO_BYTES, v.createRevision, v.modRevision, v.version, v.lease, v.sub))
+  const kvs = request.keysOnly
+    ? page.map((v) => new Version(v.text, NO_BYTES, v.createRevision, v.modRevision, v.version, v.lease, v.sub).withKeyOf(v))
     : page;
   return { revision, kvs, count, more };
 }

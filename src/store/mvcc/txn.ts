@@ -2,9 +2,20 @@
 // revision or not at all.
 import type { KeyValue } from "../../client/etcd.ts";
 import { Refused } from "./errors.ts";
-import { compareBytes, spanOf } from "./key.ts";
+import { compareBytes, keyText, spanOf } from "./key.ts";
 import type { Mvcc } from "./mvcc.ts";
-import { type Compare, NO_BYTES, NO_LEASE, type Op, type OpAnswer, type PutRequest, type TxnAnswer, type TxnRequest } from "./types.ts";
+import {
+  type Compare,
+  NO_BYTES,
+  NO_LEASE,
+  type Op,
+  type OpAnswer,
+  PutInPlace,
+  type PutRequest,
+  type TxnAnswer,
+  type TxnRequest,
+  type Version,
+} from "./types.ts";
 
 /** What a transaction asks of its surroundings. */
 export interface TxnContext {
@@ -21,9 +32,26 @@ interface Plan {
 
 /** @throws Refused, and then nothing has changed */
 export function applyTxn(context: TxnContext, txn: TxnRequest): TxnAnswer {
+  const put = onlyPut(txn);
+  if (put) return applyPut(context, put);
   const plan = planOf(context.mvcc, txn);
   checkPlan(context, plan);
   return context.mvcc.write(() => runPlan(context.mvcc, plan));
+}
+
+/** The put in place that is all that a transaction does, as most writes have it. */
+export function onlyPut({ compare, success, failure }: TxnRequest): PutInPlace | undefined {
+  const put = success[0];
+  const only = success.length === 1 && compare.length === 0 && failure.length === 0;
+  return only && put instanceof PutInPlace && !put.ignoreValue && !put.ignoreLease ? put : undefined;
+}
+
+/** The same as running the transaction, without plan and lists. */
+function applyPut({ mvcc, hasLease }: TxnContext, put: PutInPlace): TxnAnswer {
+  if (put.lease && !hasLease(put.lease)) throw new Refused("lease-not-found");
+  const prevKv = mvcc.writePut(put.text, put.bytes, put.valueAt, put.valueEnd, put.lease);
+  const { revision } = mvcc;
+  return { revision, succeeded: true, results: [{ type: "put", revision, prevKv: put.prevKv ? prevKv : undefined }] };
 }
 
 /** Whether a transaction only reads, whichever branch it takes. */
@@ -53,7 +81,7 @@ function checkPlan(context: TxnContext, plan: Plan): void {
 }
 
 function checkPut(context: TxnContext, put: PutRequest): void {
-  if ((put.ignoreValue || put.ignoreLease) && !context.mvcc.get(put.key)) throw new Refused("key-not-found");
+  if ((put.ignoreValue || put.ignoreLease) && !context.mvcc.get(keyOf(put))) throw new Refused("key-not-found");
   if (put.lease && !context.hasLease(put.lease)) throw new Refused("lease-not-found");
 }
 
@@ -69,10 +97,7 @@ function runOp(mvcc: Mvcc, op: Exclude<Op, { type: "txn" }>): OpAnswer {
     case "range":
       return { type: "range", ...mvcc.range(op) };
     case "put": {
-      const request: PutRequest = op;
-      const before = request.ignoreValue || request.ignoreLease ? mvcc.get(op.key) : undefined;
-      const value = request.ignoreValue ? (before?.value ?? NO_BYTES) : op.value;
-      const prevKv = mvcc.put(op.key, value, (request.ignoreLease ? before?.lease : op.lease) ?? NO_LEASE);
+      const prevKv = runPut(mvcc, op);
       return op.prevKv && prevKv
         ? { type: "put", revision: mvcc.pendingRevision, prevKv }
         : { type: "put", revision: mvcc.pendingRevision };
@@ -84,13 +109,24 @@ function runOp(mvcc: Mvcc, op: Exclude<Op, { type: "txn" }>): OpAnswer {
   }
 }
 
+/** The key of a put, one code unit a byte. */
+const keyOf = (put: PutRequest): string => (put instanceof PutInPlace ? put.text : keyText(put.key));
+
+function runPut(mvcc: Mvcc, put: PutRequest): Version | undefined {
+  const key = put instanceof PutInPlace ? put.text : put.key;
+  const before = put.ignoreValue || put.ignoreLease ? mvcc.get(keyOf(put)) : undefined;
+  const lease = (put.ignoreLease ? before?.lease : put.lease) ?? NO_LEASE;
+  if (put.ignoreValue && before) return mvcc.put(key, before.bytes, lease, before.valueAt, before.valueEnd);
+  return put instanceof PutInPlace ? mvcc.put(key, put.bytes, lease, put.valueAt, put.valueEnd) : mvcc.put(key, put.value, lease);
+}
+
 const ABSENT: KeyValue = { key: NO_BYTES, value: NO_BYTES, createRevision: 0, modRevision: 0, version: 0, lease: NO_LEASE };
 
 /** A comparison of values fails for a key that is not there; others see zeros. */
 function holds(mvcc: Mvcc, c: Compare): boolean {
   const span = spanOf(c.key, c.end);
   if (span.single) {
-    const kv = mvcc.get(c.key);
+    const kv = mvcc.get(span.start);
     return kv ? test(c, kv) : c.target !== "value" && test(c, ABSENT);
   }
   let all = true;

@@ -1,6 +1,7 @@
 // The etcd v3 data model as the state machine sees it. The operations extend
 // those of client/etcd.ts, so that a client's own objects pass through unchanged.
 import type { Compare as ClientCompare, Op as ClientOp, KeyValue, RangeOptions } from "../../client/etcd.ts";
+import { keyBytes, keyText } from "./key.ts";
 
 export interface RangeRequest extends RangeOptions {
   key: Uint8Array;
@@ -21,6 +22,51 @@ export interface PutRequest {
   ignoreValue?: boolean;
   ignoreLease?: boolean;
 }
+
+/**
+ * A put whose request is still the bytes that it came in, of which the store
+ * keeps the value without a copy.
+ */
+export class PutInPlace implements PutRequest {
+  readonly type = "put";
+  /** The key, one code unit a byte. */
+  readonly text: string;
+  /** The value is `bytes` from `valueAt` to `valueEnd`. */
+  readonly bytes: Uint8Array;
+  readonly valueAt: number;
+  readonly valueEnd: number;
+  readonly lease: bigint;
+  readonly prevKv: boolean;
+  readonly ignoreValue: boolean;
+  readonly ignoreLease: boolean;
+
+  constructor(text: string, bytes: Uint8Array, valueAt: number, valueEnd: number, lease: bigint, flags: PutFlags = NO_FLAGS) {
+    this.text = text;
+    this.bytes = bytes;
+    this.valueAt = valueAt;
+    this.valueEnd = valueEnd;
+    this.lease = lease;
+    this.prevKv = flags.prevKv;
+    this.ignoreValue = flags.ignoreValue;
+    this.ignoreLease = flags.ignoreLease;
+  }
+
+  get key(): Uint8Array {
+    return keyBytes(this.text);
+  }
+
+  get value(): Uint8Array {
+    return this.bytes.subarray(this.valueAt, this.valueEnd);
+  }
+}
+
+export interface PutFlags {
+  prevKv: boolean;
+  ignoreValue: boolean;
+  ignoreLease: boolean;
+}
+
+const NO_FLAGS: PutFlags = { prevKv: false, ignoreValue: false, ignoreLease: false };
 
 export interface DeleteRequest {
   key: Uint8Array;
@@ -46,7 +92,7 @@ export type Op =
 
 export interface RangeAnswer {
   revision: number;
-  kvs: KeyValue[];
+  kvs: Version[];
   count: number;
   more: boolean;
 }
@@ -59,43 +105,82 @@ export interface TxnAnswer {
 
 export type OpAnswer =
   | ({ type: "range" } & RangeAnswer)
-  | { type: "put"; revision: number; prevKv?: KeyValue }
-  | { type: "delete"; revision: number; deleted: number; prevKvs: KeyValue[] }
+  | { type: "put"; revision: number; prevKv?: Version }
+  | { type: "delete"; revision: number; deleted: number; prevKvs: Version[] }
   | ({ type: "txn" } & TxnAnswer);
 
 export const NO_BYTES = new Uint8Array(0);
 export const NO_LEASE = 0n;
 
-/** One version of a key: a pair as of a revision, or the mark that the key was deleted (version 0). */
+/**
+ * One version of a key: a pair as of a revision, or the mark that the key was
+ * deleted (version 0). Its value may be a part of other bytes, such as the
+ * request that brought it, which then are what is kept.
+ */
 export class Version implements KeyValue {
-  readonly key: Uint8Array;
-  readonly value: Uint8Array;
+  /** The key, one code unit a byte. */
+  readonly text: string;
+  /** The value is `bytes` from `valueAt` to `valueEnd`. */
+  readonly bytes: Uint8Array;
+  readonly valueAt: number;
+  readonly valueEnd: number;
   readonly createRevision: number;
   readonly modRevision: number;
   readonly version: number;
   readonly lease: bigint;
   /** Position among the changes of one revision, from 0. */
   readonly sub: number;
+  #key: Uint8Array | undefined;
+
   constructor(
-    key: Uint8Array,
-    value: Uint8Array,
+    key: Uint8Array | string,
+    bytes: Uint8Array,
     createRevision: number,
     modRevision: number,
     version: number,
     lease: bigint,
     sub: number,
+    valueAt = 0,
+    valueEnd = bytes.length,
   ) {
-    this.key = key;
-    this.value = value;
+    if (typeof key === "string") this.text = key;
+    else {
+      this.text = keyText(key);
+      this.#key = key;
+    }
+    this.bytes = bytes;
+    this.valueAt = valueAt;
+    this.valueEnd = valueEnd;
     this.createRevision = createRevision;
     this.modRevision = modRevision;
     this.version = version;
     this.lease = lease;
     this.sub = sub;
   }
+
+  get key(): Uint8Array {
+    this.#key ??= keyBytes(this.text);
+    return this.#key;
+  }
+
+  /** The same under the key of another version, whose bytes are not made twice. */
+  withKeyOf(other: Version): this {
+    this.#key = other.#key;
+    return this;
+  }
+
+  /** A view, which keeps all of `bytes`. */
+  get value(): Uint8Array {
+    return this.valueLength === this.bytes.length ? this.bytes : this.bytes.subarray(this.valueAt, this.valueEnd);
+  }
+
+  get valueLength(): number {
+    return this.valueEnd - this.valueAt;
+  }
 }
 
-export const tombstone = (key: Uint8Array, revision: number, sub: number) => new Version(key, NO_BYTES, 0, revision, 0, NO_LEASE, sub);
+export const tombstone = (of: Version, revision: number, sub: number) =>
+  new Version(of.text, NO_BYTES, 0, revision, 0, NO_LEASE, sub).withKeyOf(of);
 
 /** What changed: shared by every watcher that sees it. */
 export interface Event {

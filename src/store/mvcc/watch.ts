@@ -2,7 +2,7 @@
 // the keys of new events; the others read the log until they have caught up.
 
 import { Intervals } from "./intervals.ts";
-import { keyText, type Span, spanOf } from "./key.ts";
+import { type Span, spanOf } from "./key.ts";
 import type { Mvcc } from "./mvcc.ts";
 import type { Event } from "./types.ts";
 
@@ -119,7 +119,7 @@ export class WatchHub {
     };
     for (let r = from; r <= to; r++) {
       this.#mvcc.log.visit(r, (event) => {
-        const key = keyText(event.kv.key);
+        const key = event.kv.text;
         const exact = this.#byKey.get(key);
         if (exact) for (const w of exact) offer(w, event);
         this.#byRange.visit(key, (set) => {

@@ -147,7 +147,7 @@ export class SnapshotLoader {
 
 function flatten(v: Version, into: unknown[]): number {
   into.push(v.key, v.value, v.createRevision, v.modRevision, v.version, v.lease, v.sub);
-  return v.key.length + v.value.length;
+  return v.text.length + v.valueLength;
 }
 
 function unflatten(from: unknown[], at: number): Version {
