@@ -27,7 +27,7 @@ const flags = {
   "trusted-ca-file": optionalText("FILE", "authorities whose client certificates are accepted"),
   "client-cert-auth": bool(false, "refuse clients without a certificate of --trusted-ca-file"),
   "quota-backend-bytes": integer("BYTES", 0, "bytes after which no more is stored; 0 is 2 GiB"),
-  "snapshot-count": integer("N", 10_000, "log entries between two snapshots", [1, Number.MAX_SAFE_INTEGER]),
+  "snapshot-count": integer("N", 10_000, "log entries between two snapshots, at least", [1, Number.MAX_SAFE_INTEGER]),
   "max-request-bytes": integer("BYTES", 1.5 * MIB, "most bytes of a request", [1, 1024 * MIB]),
   "max-txn-ops": integer("N", 128, "most operations in a transaction", [1, 1_000_000]),
   "auto-compaction-mode": choice(["periodic", "revision"], "periodic", "what --auto-compaction-retention counts"),

@@ -1,10 +1,16 @@
-// Commands as bytes: the data of log entries. The first byte is the version of
-// this encoding; numbers are varints, lengths go before bytes.
+// Commands as bytes: the data of log entries. The first byte tells the encoding:
+//
+//   0x01  this one: numbers are varints, lengths go before bytes
+//   0x02  a TxnRequest of etcd's API follows, as a client sent it that did not say who it is
+//   0x0a  a PutRequest of such a client: 0x0a is the tag of its key
 import { ANONYMOUS, type AuthChange, type Author } from "./auth/types.ts";
-import type { Command } from "./command.ts";
+import type { Command, SentRequest } from "./command.ts";
 import { type Compare, NO_BYTES, type Op, type RangeRequest, type TxnRequest } from "./mvcc/types.ts";
+import { readPutRequest, readTxnRequest } from "./wire/requests.ts";
 
 const VERSION = 1;
+const TXN_REQUEST = 2;
+const PUT_REQUEST = 0x0a;
 const KINDS = ["txn", "compact", "leaseGrant", "leaseRevoke", "alarm", "auth", "memberPublish", "memberUpdate", "clusterVersion"] as const;
 /** Set in the kind of a command that says by whom it is. */
 const BY = 0x80;
@@ -116,6 +122,7 @@ const writer = new Writer();
 
 /** @param room bytes that are left free in front */
 export function encodeCommand(command: Command, room = 0): Uint8Array {
+  if (command.type === "txn" && command.sent && command.by?.user === "") return encodeSent(command.sent, room);
   const w = writer;
   w.skip(room);
   w.byte(VERSION);
@@ -165,6 +172,8 @@ export function encodeCommand(command: Command, room = 0): Uint8Array {
 
 /** Throws on bytes that no version up to this one wrote. */
 export function decodeCommand(bytes: Uint8Array): Command {
+  const request = bytes[0] === PUT_REQUEST || bytes[0] === TXN_REQUEST ? readRequest(bytes) : undefined;
+  if (request) return request;
   const r = new Reader(bytes);
   const version = r.byte();
   if (version !== VERSION) throw new Error(`a log entry has encoding ${version}, which a newer version of kubun wrote`);
@@ -207,6 +216,27 @@ function readChange(r: Reader, type: Command["type"]): Command {
 function writeTexts(w: Writer, texts: readonly string[]): void {
   w.number(texts.length);
   for (const text of texts) w.text(text);
+}
+
+function encodeSent({ message, bytes }: SentRequest, room: number): Uint8Array {
+  // The tag of its key tells a put.
+  const tagged = message === "PutRequest" ? room : room + 1;
+  if (tagged === 0) return bytes;
+  const encoded = new Uint8Array(tagged + bytes.length);
+  if (tagged > room) encoded[room] = TXN_REQUEST;
+  encoded.set(bytes, tagged);
+  return encoded;
+}
+
+/** A copy is read, which doesn't keep the segment. */
+function readRequest(bytes: Uint8Array): Command | undefined {
+  const own = bytes.slice();
+  if (own[0] === TXN_REQUEST) {
+    const txn = readTxnRequest(own, 1);
+    return txn && { type: "txn", by: ANONYMOUS, ...txn };
+  }
+  const put = readPutRequest(own);
+  return put && { type: "txn", by: ANONYMOUS, compare: [], success: [put], failure: [] };
 }
 
 function named<const T extends readonly string[]>(names: T, index: number): T[number] {

@@ -11,6 +11,12 @@ export interface Alarm {
   kind: AlarmKind;
 }
 
+/** The request that says the same, as a client sent it: the log takes it as it is. */
+export interface SentRequest {
+  readonly message: "PutRequest" | "TxnRequest";
+  readonly bytes: Uint8Array;
+}
+
 /**
  * With `by`, a client asks for it, and while auth is on it needs that user's
  * permission when it is applied; without, the store itself does.
@@ -18,7 +24,7 @@ export interface Alarm {
 export type Command = { by?: Author } & Change;
 
 type Change =
-  | ({ type: "txn" } & TxnRequest)
+  | ({ type: "txn"; sent?: SentRequest } & TxnRequest)
   | { type: "compact"; revision: number }
   | { type: "leaseGrant"; id: bigint; ttl: number }
   | { type: "leaseRevoke"; id: bigint }

@@ -12,6 +12,7 @@ import { Refused } from "./mvcc/errors.ts";
 import { hasPut } from "./mvcc/txn.ts";
 import { SnapshotLoader, snapshotOf } from "./snapshot/content.ts";
 import { newestSnapshot, readSnapshot, writeSnapshot } from "./snapshot/file.ts";
+import { SnapshotPace } from "./snapshot/pace.ts";
 import { StateMachine } from "./state.ts";
 import type { Entry, Identity } from "./wal/format.ts";
 import { lockDirectory } from "./wal/lock.ts";
@@ -23,7 +24,7 @@ export interface MemberOptions {
   dataDir: string;
   /** Bytes after which no more is stored, until something is compacted away. Default 2 GiB, as etcd's. */
   quotaBackendBytes?: number;
-  /** Log entries between two snapshots. Default 10 000. */
+  /** Log entries between two snapshots, at least (snapshot/pace.ts). Default 10 000. */
   snapshotCount?: number;
   /** Bytes of a WAL segment. Default 16 MiB. */
   segmentBytes?: number;
@@ -50,7 +51,7 @@ export class Member implements Applier {
   #consensus!: Consensus;
   #lock: { release(): void } | undefined;
   #snapshotDir = "";
-  #snapshotIndex = 0;
+  readonly #pace: SnapshotPace;
   #snapshotting: Promise<void> | undefined;
   #pruning: Promise<void> | undefined;
   /** Readers of the history, which nothing is pruned under. */
@@ -61,6 +62,7 @@ export class Member implements Applier {
 
   constructor(options: MemberOptions) {
     this.#options = options;
+    this.#pace = new SnapshotPace(options.snapshotCount ?? 10_000);
     this.quota = options.quotaBackendBytes || DEFAULT_QUOTA;
     this.#maxRequestBytes = options.maxRequestBytes ?? DEFAULT_MAX_REQUEST;
     this.watches = new Watches(this.state.mvcc, SLICE);
@@ -176,6 +178,7 @@ export class Member implements Applier {
   }
 
   apply(entry: Entry, command: Command): unknown {
+    this.#pace.applied(entry.data.length);
     const answer = this.state.apply(entry.index, entry.term, command, performance.now());
     if (command.type === "compact") this.#prune();
     return answer;
@@ -188,10 +191,9 @@ export class Member implements Applier {
     }
     this.watches.publish();
     this.leases.wake();
-    if (this.state.index - this.#snapshotIndex < (this.#options.snapshotCount ?? 10_000) || this.#snapshotting) return;
+    if (this.#snapshotting || !this.#pace.due(this.state.index, this.state.mvcc.size)) return;
+    // If it fails, nothing is lost: the log still has it all. The next try comes after as many entries again.
     this.snapshot().catch((error) => {
-      // Nothing is lost: the log still has it all. The next try comes after as many entries again.
-      this.#snapshotIndex = this.state.index;
       this.#log.error("Could not write a snapshot", error);
     });
   }
@@ -225,10 +227,11 @@ export class Member implements Applier {
     const now = performance.now();
     await readSnapshot(found.path, (chunk) => loader.add(chunk, now));
     loader.finish();
-    this.#snapshotIndex = found.index;
+    this.#pace.from(found.index);
   }
 
   #replay(entry: Entry): void {
+    this.#pace.applied(entry.data.length);
     try {
       this.state.apply(entry.index, entry.term, decodeCommand(entry.data), performance.now());
     } catch (error) {
@@ -265,8 +268,8 @@ export class Member implements Applier {
   async #snapshot(): Promise<void> {
     await this.#pruning;
     const { id, chunks } = snapshotOf(this.state);
+    this.#pace.from(id.index);
     await writeSnapshot(this.#snapshotDir, id, chunks);
-    this.#snapshotIndex = id.index;
     this.#wal.release(id.index);
     this.#log.info("Wrote a snapshot", { index: id.index, revision: this.state.mvcc.revision }, 2);
   }

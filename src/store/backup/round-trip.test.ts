@@ -6,6 +6,7 @@ import { boltFile } from "../bolt/writer.ts";
 import type { Command } from "../command.ts";
 import { Refused } from "../mvcc/errors.ts";
 import type { Event } from "../mvcc/types.ts";
+import { Version } from "../mvcc/types.ts";
 import { StateMachine } from "../state.ts";
 import { collectVersions } from "./collect.ts";
 import { bucketsOf, type Content } from "./content.ts";
@@ -159,10 +160,8 @@ test("revisions that a restore had bumped leave a gap, which is taken as compact
   );
   const content = contentOf(state);
   const last = content.versions.at(-1)!;
-  const bumped = {
-    ...content,
-    versions: [...content.versions, { ...last, key: bytes("k9"), createRevision: 1_000_006, modRevision: 1_000_006 }],
-  };
+  const later = new Version(bytes("k9"), last.bytes, 1_000_006, 1_000_006, last.version, last.lease, last.sub);
+  const bumped = { ...content, versions: [...content.versions, later] };
   const back = new StateMachine();
   loadBackend(reader(bumped), back, 0);
   expect([back.mvcc.revision, back.mvcc.compactRevision, back.mvcc.keys.live]).toEqual([1_000_006, 1_000_005, 6]);

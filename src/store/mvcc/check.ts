@@ -1,8 +1,8 @@
 // What is wrong with a request whatever the store holds: checked before it is
 // proposed, in the order in which etcd checks.
 import { Refused } from "./errors.ts";
-import { inSpan, keyText, type Span, spanOf } from "./key.ts";
-import type { DeleteRequest, Op, PutRequest, RangeRequest, TxnRequest } from "./types.ts";
+import { inSpan, type Span, spanOf } from "./key.ts";
+import { type DeleteRequest, type Op, PutInPlace, type PutRequest, putKey, type RangeRequest, type TxnRequest } from "./types.ts";
 
 /** Operations that a transaction may have at most, per branch (etcd's --max-txn-ops). */
 export const MAX_TXN_OPS = 128;
@@ -12,7 +12,7 @@ export function checkRange(r: RangeRequest): void {
 }
 
 export function checkPut(r: PutRequest): void {
-  if (r.key.length === 0) throw new Refused("empty-key");
+  if ((r instanceof PutInPlace ? r.text : r.key).length === 0) throw new Refused("empty-key");
   if (r.ignoreValue && r.value.length > 0) throw new Refused("value-provided");
   if (r.ignoreLease && r.lease) throw new Refused("lease-provided");
 }
@@ -24,8 +24,8 @@ export function checkDelete(r: DeleteRequest): void {
 /** @param maxOps most comparisons, and most operations in a branch */
 export function checkTxn(txn: TxnRequest, maxOps = MAX_TXN_OPS): void {
   checkShape(txn, maxOps);
-  checkBranch(txn.success);
-  checkBranch(txn.failure);
+  // One operation alone can't collide.
+  for (const ops of [txn.success, txn.failure]) if (ops.length > 1 || ops[0]?.type === "txn") checkBranch(ops);
 }
 
 function checkShape(txn: TxnRequest, maxOps: number): void {
@@ -65,7 +65,7 @@ function checkBranch(ops: readonly Op[]): Touched {
   }
   for (const op of ops) {
     if (op.type !== "put") continue;
-    const key = keyText(op.key);
+    const key = putKey(op);
     if (puts.has(key) || deletes.some((d) => inSpan(key, d))) throw new Refused("duplicate-key");
     puts.add(key);
   }

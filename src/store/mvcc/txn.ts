@@ -2,7 +2,7 @@
 // revision or not at all.
 import type { KeyValue } from "../../client/etcd.ts";
 import { Refused } from "./errors.ts";
-import { compareBytes, keyText, spanOf } from "./key.ts";
+import { compareBytes, spanOf } from "./key.ts";
 import type { Mvcc } from "./mvcc.ts";
 import {
   type Compare,
@@ -12,6 +12,7 @@ import {
   type OpAnswer,
   PutInPlace,
   type PutRequest,
+  putKey,
   type TxnAnswer,
   type TxnRequest,
   type Version,
@@ -81,7 +82,7 @@ function checkPlan(context: TxnContext, plan: Plan): void {
 }
 
 function checkPut(context: TxnContext, put: PutRequest): void {
-  if ((put.ignoreValue || put.ignoreLease) && !context.mvcc.get(keyOf(put))) throw new Refused("key-not-found");
+  if ((put.ignoreValue || put.ignoreLease) && !context.mvcc.get(putKey(put))) throw new Refused("key-not-found");
   if (put.lease && !context.hasLease(put.lease)) throw new Refused("lease-not-found");
 }
 
@@ -109,12 +110,9 @@ function runOp(mvcc: Mvcc, op: Exclude<Op, { type: "txn" }>): OpAnswer {
   }
 }
 
-/** The key of a put, one code unit a byte. */
-const keyOf = (put: PutRequest): string => (put instanceof PutInPlace ? put.text : keyText(put.key));
-
 function runPut(mvcc: Mvcc, put: PutRequest): Version | undefined {
   const key = put instanceof PutInPlace ? put.text : put.key;
-  const before = put.ignoreValue || put.ignoreLease ? mvcc.get(keyOf(put)) : undefined;
+  const before = put.ignoreValue || put.ignoreLease ? mvcc.get(putKey(put)) : undefined;
   const lease = (put.ignoreLease ? before?.lease : put.lease) ?? NO_LEASE;
   if (put.ignoreValue && before) return mvcc.put(key, before.bytes, lease, before.valueAt, before.valueEnd);
   return put instanceof PutInPlace ? mvcc.put(key, put.bytes, lease, put.valueAt, put.valueEnd) : mvcc.put(key, put.value, lease);

@@ -60,6 +60,9 @@ export class PutInPlace implements PutRequest {
   }
 }
 
+/** The key of a put, one code unit a byte. */
+export const putKey = (put: PutRequest): string => (put instanceof PutInPlace ? put.text : keyText(put.key));
+
 export interface PutFlags {
   prevKv: boolean;
   ignoreValue: boolean;

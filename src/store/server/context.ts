@@ -1,5 +1,6 @@
 // What every service of the server needs.
 import type { Member } from "../member.ts";
+import { ResponseHeader } from "../wire/responses.ts";
 
 export interface ServerContext {
   readonly member: Member;
@@ -14,6 +15,18 @@ export interface ServerContext {
   readonly fragmentBytes: number;
   /** Most operations in a branch of a transaction. */
   readonly maxTxnOps: number;
+}
+
+let made: { header: ResponseHeader; clusterId: bigint; memberId: bigint } | undefined;
+
+/** The header of answers that are written by hand. */
+export function wireHeader({ member }: ServerContext): ResponseHeader {
+  const { clusterId, memberId } = member.identity;
+  const { term } = member.consensus;
+  if (made?.header.term !== term || made.memberId !== memberId || made.clusterId !== clusterId) {
+    made = { header: new ResponseHeader(clusterId, memberId, term), clusterId, memberId };
+  }
+  return made.header;
 }
 
 /** A response header. */

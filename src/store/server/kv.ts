@@ -1,53 +1,100 @@
-import { KV } from "../../rpc/gen/etcd/rpc_pb.ts";
-import { service } from "../../rpc/service.ts";
+// The KV service. Requests are read, and answers written, without objects of
+// protobuf-es in between (wire/), for this is the way that every write takes.
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import { DeleteRangeRequestSchema, KV, PutRequestSchema, RangeRequestSchema, TxnRequestSchema } from "../../rpc/gen/etcd/rpc_pb.ts";
+import { fromBinary } from "../../rpc/protobuf.ts";
+import { rawUnary, service } from "../../rpc/service.ts";
+import { Code, RpcError } from "../../rpc/types.ts";
+import { ANONYMOUS } from "../auth/types.ts";
+import type { Command, SentRequest } from "../command.ts";
 import { checkDelete, checkPut, checkRange, checkTxn } from "../mvcc/check.ts";
 import { isReadOnly } from "../mvcc/txn.ts";
-import type { Op, OpAnswer } from "../mvcc/types.ts";
-import { header, type ServerContext } from "./context.ts";
-import { answering } from "./errors.ts";
-import { deleteOf, keyValue, putOf, rangeOf, rangeResponse, responseOp, txnOf } from "./messages.ts";
+import type { Op, OpAnswer, RangeRequest, TxnAnswer } from "../mvcc/types.ts";
+import { readDeleteRequest, readPutRequest, readRangeRequest, readTxnRequest } from "../wire/requests.ts";
+import { deleteResponse, putResponse, rangeResponse, txnResponse } from "../wire/responses.ts";
+import { header, type ServerContext, wireHeader } from "./context.ts";
+import { answering, rpcError } from "./errors.ts";
+import { deleteOf, putOf, rangeOf, txnOf } from "./messages.ts";
+
+type Txn = Extract<Command, { type: "txn" }>;
+const NOTHING: readonly never[] = [];
+
+/** What wire/ leaves to protobuf-es. */
+function decoded<D extends DescMessage>(desc: D, request: Uint8Array): MessageShape<D> {
+  try {
+    return fromBinary(desc, request);
+  } catch (error) {
+    throw new RpcError(Code.Internal, `grpc: error unmarshalling request: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** A method whose refusals become statuses. */
+const refusing = (handle: (request: Uint8Array) => Uint8Array | Promise<Uint8Array>) =>
+  rawUnary((request) => {
+    try {
+      return handle(request);
+    } catch (error) {
+      throw rpcError(error);
+    }
+  });
 
 export function kvService(context: ServerContext) {
   const { member } = context;
 
-  async function one<T extends Op["type"]>(op: Extract<Op, { type: T }>): Promise<Extract<OpAnswer, { type: T }> & { revision: number }> {
-    const answer = await member.propose({ type: "txn", compare: [], success: [op], failure: [] });
-    return { ...(answer.results[0] as Extract<OpAnswer, { type: T }>), revision: answer.revision };
-  }
+  const propose = (command: Txn, answer: (applied: TxnAnswer) => Uint8Array): Promise<Uint8Array> =>
+    member.propose(command).then(answer, refuse);
+
+  const one = (op: Op, sent?: SentRequest): Txn => ({
+    type: "txn",
+    by: ANONYMOUS,
+    compare: NOTHING,
+    success: [op],
+    failure: NOTHING,
+    sent,
+  });
+
+  const range = (request: RangeRequest): Uint8Array => {
+    const answer = member.state.mvcc.range(request);
+    return rangeResponse(wireHeader(context), answer.revision, answer);
+  };
 
   return service(KV, {
-    range: (r) =>
-      answering(async () => {
-        const request = rangeOf(r);
-        checkRange(request);
-        if (!request.serializable) await member.consensus.readBarrier();
-        return { header: header(context), ...rangeResponse(member.state.mvcc.range(request)) };
-      }),
+    range: refusing((bytes) => {
+      const request = readRangeRequest(bytes) ?? rangeOf(decoded(RangeRequestSchema, bytes));
+      checkRange(request);
+      const barrier = request.serializable ? undefined : member.consensus.readBarrier();
+      return barrier ? barrier.then(() => range(request)).catch(refuse) : range(request);
+    }),
 
-    put: (r) =>
-      answering(async () => {
-        const op = putOf(r) as Extract<Op, { type: "put" }>;
-        checkPut(op);
-        const { revision, prevKv } = await one<"put">(op);
-        return { header: header(context, revision), prevKv: prevKv && keyValue(prevKv) };
-      }),
+    put: refusing((bytes) => {
+      const inPlace = readPutRequest(bytes);
+      const op = inPlace ?? (putOf(decoded(PutRequestSchema, bytes)) as Extract<Op, { type: "put" }>);
+      checkPut(op);
+      return propose(one(op, inPlace && { message: "PutRequest", bytes }), ({ revision, results }) => {
+        const result = results[0] as Extract<OpAnswer, { type: "put" }>;
+        return putResponse(wireHeader(context), revision, result.prevKv);
+      });
+    }),
 
-    deleteRange: (r) =>
-      answering(async () => {
-        const op = deleteOf(r) as Extract<Op, { type: "delete" }>;
-        checkDelete(op);
-        const { revision, deleted, prevKvs } = await one<"delete">(op);
-        return { header: header(context, revision), deleted: BigInt(deleted), prevKvs: prevKvs.map(keyValue) };
-      }),
+    deleteRange: refusing((bytes) => {
+      const op = readDeleteRequest(bytes) ?? (deleteOf(decoded(DeleteRangeRequestSchema, bytes)) as Extract<Op, { type: "delete" }>);
+      checkDelete(op);
+      return propose(one(op), ({ revision, results }) => {
+        const result = results[0] as Extract<OpAnswer, { type: "delete" }>;
+        return deleteResponse(wireHeader(context), revision, result.deleted, result.prevKvs);
+      });
+    }),
 
-    txn: (r) =>
-      answering(async () => {
-        const txn = txnOf(r);
-        checkTxn(txn, context.maxTxnOps);
-        if (isReadOnly(txn)) await member.consensus.readBarrier();
-        const answer = isReadOnly(txn) ? member.state.read(txn) : await member.propose({ type: "txn", ...txn });
-        return { header: header(context, answer.revision), succeeded: answer.succeeded, responses: answer.results.map(responseOp) };
-      }),
+    txn: refusing((bytes) => {
+      const asSent = readTxnRequest(bytes);
+      const txn = asSent ?? txnOf(decoded(TxnRequestSchema, bytes));
+      checkTxn(txn, context.maxTxnOps);
+      const answer = (a: TxnAnswer) => txnResponse(wireHeader(context), a);
+      if (!isReadOnly(txn))
+        return propose({ type: "txn", by: ANONYMOUS, ...txn, sent: asSent && { message: "TxnRequest", bytes } }, answer);
+      const barrier = member.consensus.readBarrier();
+      return barrier ? barrier.then(() => answer(member.state.read(txn))).catch(refuse) : answer(member.state.read(txn));
+    }),
 
     compact: (r) =>
       answering(async () => {
@@ -55,4 +102,8 @@ export function kvService(context: ServerContext) {
         return { header: header(context, revision) };
       }),
   });
+}
+
+function refuse(error: unknown): never {
+  throw rpcError(error);
 }

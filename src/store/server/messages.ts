@@ -90,9 +90,18 @@ const RESULTS = {
   [Compare_CompareResult.NOT_EQUAL]: "!=",
 } as const;
 
+const CASES = {
+  [Compare_CompareTarget.VERSION]: "version",
+  [Compare_CompareTarget.CREATE]: "createRevision",
+  [Compare_CompareTarget.MOD]: "modRevision",
+  [Compare_CompareTarget.VALUE]: "value",
+  [Compare_CompareTarget.LEASE]: "lease",
+} as const;
+
 function compareOf(c: CompareMessage): Compare {
   const base = { key: c.key, end: present(c.rangeEnd), op: RESULTS[c.result] };
-  const { value } = c.targetUnion;
+  // A value for another target than the one that is compared counts as none, as in etcd.
+  const value = c.targetUnion.case === CASES[c.target] ? c.targetUnion.value : undefined;
   const number = typeof value === "bigint" ? value : 0n;
   switch (c.target) {
     case Compare_CompareTarget.VERSION:
