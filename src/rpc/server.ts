@@ -56,7 +56,7 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     compressFrom: options.compressFrom ?? Number.POSITIVE_INFINITY,
   };
   /** All but native gRPC, over either version of HTTP. */
-  const web = (exchange: Exchange, fields: string[], end: boolean, head: RequestHead, peer: Peer): StreamListener => {
+  const web = (exchange: Exchange, fields: readonly string[], end: boolean, head: RequestHead, peer: Peer): StreamListener => {
     if (isWeb(head.contentType)) {
       if (head.method !== "POST") return refuse(exchange, "405");
       const bound = methods.get(head.path);

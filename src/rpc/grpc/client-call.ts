@@ -144,7 +144,7 @@ export class GrpcClientCall implements StreamListener, PendingCall {
 
   // StreamListener
 
-  headers(fields: string[], end: boolean): void {
+  headers(fields: readonly string[], end: boolean): void {
     if (this.#status === "") {
       this.#status = fields[1]!;
       if (this.#readHead(fields, end)) return;
@@ -155,7 +155,7 @@ export class GrpcClientCall implements StreamListener, PendingCall {
   }
 
   /** Returns true when the head is no answer of gRPC and the call has ended with it. */
-  #readHead(fields: string[], end: boolean): boolean {
+  #readHead(fields: readonly string[], end: boolean): boolean {
     let contentType = "";
     for (let i = 0; i < fields.length; i += 2) {
       if (fields[i] === "content-type") contentType = fields[i + 1]!;

@@ -66,14 +66,14 @@ export const codeOfHttpStatus = (status: string): Code => HTTP_STATUS[status] ??
 const RESET: Partial<Record<ErrorCode, Code>> = {
   [ErrorCode.REFUSED_STREAM]: Code.Unavailable,
   [ErrorCode.CANCEL]: Code.Canceled,
+  [ErrorCode.FLOW_CONTROL_ERROR]: Code.ResourceExhausted,
   [ErrorCode.ENHANCE_YOUR_CALM]: Code.ResourceExhausted,
   [ErrorCode.INADEQUATE_SECURITY]: Code.PermissionDenied,
-  [ErrorCode.CONNECT_ERROR]: Code.Unavailable,
 };
 
-/** What a call ends with whose stream ended without a status. */
-export function errorOfFailure({ error, unprocessed }: StreamFailure): RpcError {
-  const code = unprocessed ? Code.Unavailable : (RESET[error.code] ?? Code.Internal);
+/** What a call ends with whose stream ended without a status: a connection that went may be there again soon, whatever ended it. */
+export function errorOfFailure({ error, unprocessed, connection }: StreamFailure): RpcError {
+  const code = connection || unprocessed ? Code.Unavailable : (RESET[error.code] ?? Code.Internal);
   return new RpcError(code, error.message, { cause: error });
 }
 

@@ -268,7 +268,7 @@ class Turn implements Exchange {
   fail(error: Http2Error): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.listener?.failed({ error, unprocessed: false });
+    this.listener?.failed({ error, unprocessed: false, connection: true });
   }
 
   #finish(): void {

@@ -13,7 +13,7 @@ const GET = [":method", "GET", ":scheme", "http", ":path", "/", ":authority", "a
 
 /** Writes down what happens on a stream. */
 class Recorder implements StreamListener {
-  readonly sections: string[][] = [];
+  readonly sections: (readonly string[])[] = [];
   readonly chunks: Uint8Array[] = [];
   ended = false;
   failure: StreamFailure | undefined;
@@ -21,7 +21,7 @@ class Recorder implements StreamListener {
   stream: Stream | undefined;
   consume = true;
   onEnd?: () => void;
-  headers(fields: string[], end: boolean) {
+  headers(fields: readonly string[], end: boolean) {
     this.sections.push(fields);
     this.#end(end);
   }
@@ -49,7 +49,7 @@ class Recorder implements StreamListener {
 
 /** A client and a server joined in memory. */
 function pair(options: { client?: ConnectionOptions; server?: ConnectionOptions } = {}) {
-  const requests: { stream: Stream; fields: string[]; got: Recorder }[] = [];
+  const requests: { stream: Stream; fields: readonly string[]; got: Recorder }[] = [];
   let onRequest: (request: (typeof requests)[number]) => void = () => {};
   const client = new Connection("client", { wake() {} }, options.client);
   const server = new Connection(

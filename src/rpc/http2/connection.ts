@@ -1,14 +1,14 @@
 // One HTTP/2 connection (RFC 9113), free of I/O: bytes of the peer go in by
 // receive(), calls to listeners come out, and bytes for the peer gather in
-// `output`, which the owner of the socket takes away.
+// `output`, which the owner of the socket takes away. Frames are read by
+// FrameParser and written by Sender; here is what they mean.
 
 import { TokenBucket } from "./bucket.ts";
+import { ClosedStreams } from "./closed.ts";
 import { ErrorCode, Http2Error } from "./errors.ts";
 import {
-  DEFAULT_FRAME_SIZE,
   DEFAULT_WINDOW,
   Flag,
-  FrameReader,
   FrameType,
   frameHeader,
   MAX_WINDOW,
@@ -16,22 +16,25 @@ import {
   putUint32,
   Setting,
   settingsFrame,
-  uint32,
   wordFrame,
 } from "./frame.ts";
-import { HeaderBlock } from "./headerblock.ts";
-import { HpackDecoder } from "./hpack/decoder.ts";
-import { malformedRequest, malformedResponse, malformedTrailers } from "./message.ts";
+import { type DecodedBlock, HpackDecoder } from "./hpack/decoder.ts";
+import { checkRequest, checkResponse, listSize, MALFORMED, malformedTrailers } from "./message.ts";
 import type { ConnectionEvents, ConnectionOptions } from "./options.ts";
 import type { Output } from "./output.ts";
+import { FrameParser, type FrameTarget } from "./parser.ts";
+import { PingGuard, TooManyPings } from "./pings.ts";
 import { HIGH_WATER, Sender } from "./sender.ts";
-import { Stream, type StreamListener, type StreamOwner } from "./stream.ts";
+import { readSettings } from "./settings.ts";
+import { Stream, type StreamFailure, type StreamListener, type StreamOwner } from "./stream.ts";
 
 /** Control frames that a peer provokes and does not read may take this much more. */
 const OUTPUT_LIMIT = 4 * 1024 * 1024;
 const OUR_FRAME_SIZE = 65536;
+/** A window opened by less than this while data waits makes frames that are mostly header. */
+const DRIBBLE = 128;
 
-export class Connection implements StreamOwner {
+export class Connection implements StreamOwner, FrameTarget {
   readonly #sender: Sender;
   readonly client: boolean;
   /** Set once the connection has failed or ended; when output is empty too, close the socket. */
@@ -39,25 +42,28 @@ export class Connection implements StreamOwner {
   error: Http2Error | undefined;
   /** GOAWAY was sent or received: no new streams. */
   draining = false;
+  /** The peer's first SETTINGS have come. */
+  greeted = false;
   peerMaxConcurrentStreams = Number.POSITIVE_INFINITY;
+  #peerMaxHeaderListSize = Number.POSITIVE_INFINITY;
   readonly #events: ConnectionEvents;
-  readonly #reader: FrameReader;
+  readonly #parser: FrameParser;
   readonly #decoder: HpackDecoder;
   readonly #streams = new Map<number, Stream>();
+  readonly #closed = new ClosedStreams();
   readonly #maxStreams: number;
-  readonly #maxHeaderListSize: number;
   readonly #streamWindow: number;
   readonly #connectionWindow: number;
+  readonly #now: () => number;
   /** Cheap for the peer and dear for us: resets, and frames that carry nothing. */
   readonly #nuisance: TokenBucket;
+  readonly #pings: PingGuard | undefined;
   #receiveWindow: number;
   #peerInitialWindow = DEFAULT_WINDOW;
-  #gotSettings = false;
   #nextId = 1;
   #lastPeerId = 0;
   #sentGoaway = MAX_WINDOW + 1;
   #drainPing = false;
-  #block: HeaderBlock | undefined;
 
   constructor(role: "client" | "server", events: ConnectionEvents, options: ConnectionOptions = {}) {
     this.client = role === "client";
@@ -67,23 +73,21 @@ export class Connection implements StreamOwner {
     );
     this.#events = events;
     this.#maxStreams = this.client ? 0 : (options.maxConcurrentStreams ?? 1000);
-    this.#maxHeaderListSize = options.maxHeaderListSize ?? 65536;
+    const maxHeaderListSize = options.maxHeaderListSize ?? 65536;
     this.#streamWindow = options.streamWindow ?? 1024 * 1024;
     this.#connectionWindow = Math.max(DEFAULT_WINDOW, options.connectionWindow ?? 4 * 1024 * 1024);
     this.#receiveWindow = this.#connectionWindow;
-    this.#decoder = new HpackDecoder(4096, this.#maxHeaderListSize);
-    this.#nuisance = new TokenBucket(2000, 500, options.now ?? Date.now);
-    this.#reader = new FrameReader(
-      OUR_FRAME_SIZE,
-      (type, flags, stream, bytes, start, end) => this.#frame(type, flags, stream, bytes, start, end),
-      this.client ? undefined : PREFACE,
-    );
+    this.#decoder = new HpackDecoder(4096, maxHeaderListSize);
+    this.#now = options.now ?? Date.now;
+    this.#nuisance = new TokenBucket(2000, 500, this.#now);
+    this.#pings = options.pings && !this.client ? new PingGuard(options.pings) : undefined;
+    this.#parser = new FrameParser(this, this.client, OUR_FRAME_SIZE, maxHeaderListSize);
     if (this.client) this.output.append(PREFACE);
     settingsFrame(this.output, [
       this.client ? [Setting.ENABLE_PUSH, 0] : [Setting.MAX_CONCURRENT_STREAMS, this.#maxStreams],
       [Setting.INITIAL_WINDOW_SIZE, this.#streamWindow],
       [Setting.MAX_FRAME_SIZE, OUR_FRAME_SIZE],
-      [Setting.MAX_HEADER_LIST_SIZE, this.#maxHeaderListSize],
+      [Setting.MAX_HEADER_LIST_SIZE, maxHeaderListSize],
     ]);
     const more = this.#connectionWindow - DEFAULT_WINDOW;
     if (more > 0) wordFrame(this.output, FrameType.WINDOW_UPDATE, 0, more);
@@ -107,7 +111,7 @@ export class Connection implements StreamOwner {
   receive(chunk: Uint8Array): void {
     if (this.ended) return;
     try {
-      this.#reader.push(chunk);
+      this.#parser.push(chunk);
       if (this.output.length > HIGH_WATER + OUTPUT_LIMIT) {
         throw new Http2Error(ErrorCode.ENHANCE_YOUR_CALM, "the peer does not read what it asks for");
       }
@@ -116,9 +120,20 @@ export class Connection implements StreamOwner {
     }
   }
 
-  /** Starts a request of a client; check canOpen before. */
+  #overLimit(fields: readonly string[]): boolean {
+    return this.#peerMaxHeaderListSize !== Number.POSITIVE_INFINITY && listSize(fields) > this.#peerMaxHeaderListSize;
+  }
+
+  /**
+   * Starts a request of a client; check canOpen before. Throws Http2Error
+   * for fields of more bytes than the server takes.
+   */
   request(fields: readonly string[], end: boolean, listener: StreamListener): Stream {
     if (!this.canOpen) throw new Http2Error(ErrorCode.REFUSED_STREAM, "no stream can be opened");
+    if (this.#overLimit(fields)) {
+      const most = `header list size to send violates the maximum size (${this.#peerMaxHeaderListSize} bytes) set by server`;
+      throw new Http2Error(ErrorCode.INTERNAL_ERROR, most);
+    }
     const stream = new Stream(this.#nextId, this, this.#peerInitialWindow, this.#streamWindow);
     this.#nextId += 2;
     stream.listener = listener;
@@ -163,10 +178,13 @@ export class Connection implements StreamOwner {
   // StreamOwner
 
   writeHeaders(stream: Stream, fields: readonly string[], end: boolean): void {
-    this.#sender.headers(stream, fields, end);
+    if (this.#pings) this.#pings.sent = true;
+    if (this.client || !this.#overLimit(fields)) return this.#sender.headers(stream, fields, end);
+    this.#streamError(stream, ErrorCode.INTERNAL_ERROR, "more header fields than the client takes");
   }
 
   writeQueued(stream: Stream): boolean {
+    if (this.#pings) this.#pings.sent = true;
     return this.#sender.queued(stream);
   }
 
@@ -175,7 +193,7 @@ export class Connection implements StreamOwner {
       wordFrame(this.output, FrameType.RST_STREAM, stream.id, code);
       this.#sender.wake();
     }
-    this.#remove(stream);
+    this.#remove(stream, "reset here");
   }
 
   consumed(stream: Stream, bytes: number): void {
@@ -191,18 +209,17 @@ export class Connection implements StreamOwner {
 
   #localEnd(stream: Stream): void {
     stream.localEnded = true;
-    if (stream.remoteEnded) this.#remove(stream);
+    if (stream.remoteEnded) this.#remove(stream, "ended");
     // The answer is complete: the rest of the request is of no use (RFC 9113, section 8.1).
     else if (!this.client) this.resetStream(stream, ErrorCode.NO_ERROR);
   }
 
-  #remove(stream: Stream): void {
+  #remove(stream: Stream, how: "ended" | "reset by the peer" | "reset here"): void {
     if (stream.closed) return;
     stream.closed = true;
-    stream.queue.length = 0;
-    stream.queued = 0;
     this.#sender.forget(stream);
     if (!this.#streams.delete(stream.id)) return;
+    this.#closed.add(stream.id, how);
     if (this.#streams.size === 0) this.#endIfDrained();
     this.#events.streamEnded?.(this.#streams.size);
   }
@@ -226,74 +243,51 @@ export class Connection implements StreamOwner {
   }
 
   #fail(error: Http2Error, tell = true): void {
-    if (tell) this.#goaway(error.code, error.message);
+    if (tell) this.#goaway(error.code, error instanceof TooManyPings ? TooManyPings.DEBUG : error.message);
     this.ended = true;
     this.error = error;
     const streams = [...this.#streams.values()];
     this.#streams.clear();
     this.#events.goingAway?.(false, error.message);
-    for (const stream of streams) this.#failStream(stream, error, false);
+    for (const stream of streams) this.#failStream(stream, { error, unprocessed: false, connection: true }, "reset here");
     this.#events.wake();
   }
 
-  #failStream(stream: Stream, error: Http2Error, unprocessed: boolean): void {
+  #failStream(stream: Stream, failure: StreamFailure, how: "reset by the peer" | "reset here"): void {
     if (stream.closed) return;
-    this.#remove(stream);
-    stream.listener?.failed({ error, unprocessed });
+    this.#remove(stream, how);
+    stream.listener?.failed(failure);
   }
 
-  // Receiving
+  // FrameTarget
 
-  #frame(type: number, flags: number, id: number, b: Uint8Array, start: number, end: number): void {
-    if (this.#block && (type !== FrameType.CONTINUATION || id !== this.#block.stream)) {
-      throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "a frame within a header block");
-    }
-    if (!this.#gotSettings && (type !== FrameType.SETTINGS || flags & Flag.ACK)) {
-      throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS");
-    }
-    switch (type) {
-      case FrameType.DATA:
-        return this.#data(flags, id, b, start, end);
-      case FrameType.HEADERS:
-        return this.#headers(flags, id, b, start, end);
-      case FrameType.CONTINUATION:
-        return this.#continuation(flags, b, start, end);
-      case FrameType.PRIORITY:
-        if (id === 0) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "PRIORITY of stream 0");
-        size(end - start === 5, "PRIORITY");
-        return this.#annoyed();
-      case FrameType.RST_STREAM:
-        size(end - start === 4, "RST_STREAM");
-        return this.#rst(id, uint32(b, start));
-      case FrameType.SETTINGS:
-        return this.#settings(flags, id, b, start, end);
-      case FrameType.PUSH_PROMISE:
-        throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE is not allowed");
-      case FrameType.PING:
-        return this.#ping(flags, id, b, start, end);
-      case FrameType.GOAWAY:
-        return this.#peerGoaway(id, b, start, end);
-      case FrameType.WINDOW_UPDATE:
-        size(end - start === 4, "WINDOW_UPDATE");
-        return this.#windowUpdate(id, uint32(b, start) & MAX_WINDOW);
-      default:
-        // Unknown types are ignored (section 4.1), though not without end.
-        return this.#annoyed();
-    }
-  }
-
-  #annoyed(): void {
+  onIgnored(): void {
     if (!this.#nuisance.take()) throw new Http2Error(ErrorCode.ENHANCE_YOUR_CALM, "too many resets or empty frames");
   }
 
   /** A stream that is not open: was it ever? */
   #checkIdle(id: number): void {
     const last = this.client === (id % 2 === 1) ? this.#nextId - 2 : this.#lastPeerId;
-    if (id === 0 || id > last) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, `a frame for the idle stream ${id}`);
+    if (id > last) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, `a frame for the idle stream ${id}`);
   }
 
-  #data(flags: number, id: number, b: Uint8Array, start: number, end: number): void {
-    const length = end - start;
+  /** A frame for a stream that is not open: an error unless it may have been on its way when the stream closed. */
+  #notOpen(id: number, opens = false): void {
+    this.#checkIdle(id);
+    this.onIgnored();
+    switch (this.#closed.find(id)) {
+      case "never opened":
+        if (opens) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, `stream ${id} after a later one`);
+        return;
+      case "ended":
+        throw new Http2Error(ErrorCode.STREAM_CLOSED, `a frame for stream ${id}, which has ended`);
+      case "reset by the peer":
+        wordFrame(this.output, FrameType.RST_STREAM, id, ErrorCode.STREAM_CLOSED);
+        return this.#sender.wake();
+    }
+  }
+
+  onData(id: number, b: Uint8Array, start: number, end: number, last: boolean, length: number): void {
     this.#receiveWindow -= length;
     if (this.#receiveWindow < 0) throw new Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window");
     // Streams hold each other up by their own windows only.
@@ -303,160 +297,129 @@ export class Connection implements StreamOwner {
       this.#sender.wake();
     }
     const stream = this.#streams.get(id);
-    if (!stream) return this.#checkIdle(id);
+    if (!stream) return this.#notOpen(id);
     if (stream.remoteEnded || (this.client && !stream.gotHead)) {
       return this.#streamError(stream, stream.remoteEnded ? ErrorCode.STREAM_CLOSED : ErrorCode.PROTOCOL_ERROR, "DATA out of place");
     }
     stream.receiveWindow -= length;
     if (stream.receiveWindow < 0) return this.#streamError(stream, ErrorCode.FLOW_CONTROL_ERROR, "more data than the stream's window");
-    if (flags & Flag.PADDED) {
-      const padding = length > 0 ? b[start]! + 1 : 1;
-      if (padding > length) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "padding longer than its frame");
-      start++;
-      end -= padding - 1;
-      stream.consume(padding);
+    const size = end - start;
+    if (stream.bodyLeft >= 0) {
+      stream.bodyLeft -= size;
+      if (stream.bodyLeft < 0 || (last && stream.bodyLeft > 0)) {
+        return this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, "the body is not as long as its content-length");
+      }
     }
-    const last = (flags & Flag.END_STREAM) !== 0;
-    if (start === end && !last) return this.#annoyed();
+    if (size < length) stream.consume(length - size);
+    if (size === 0 && !last) return this.onIgnored();
     if (last) this.#remoteEnd(stream);
     stream.listener?.data(b.subarray(start, end), last);
   }
 
   #remoteEnd(stream: Stream): void {
     stream.remoteEnded = true;
-    if (stream.localEnded) this.#remove(stream);
+    if (stream.localEnded) this.#remove(stream, "ended");
   }
 
-  #headers(flags: number, id: number, b: Uint8Array, start: number, end: number): void {
-    if (id === 0 || (!this.client && id % 2 === 0)) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, `HEADERS of stream ${id}`);
-    if (flags & Flag.PADDED) {
-      end -= b[start++] ?? 0;
-    }
-    if (flags & Flag.PRIORITY) start += 5;
-    if (start > end) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "padding longer than its frame");
-    if (flags & Flag.END_HEADERS) return this.#headerBlock(id, flags, b, start, end);
-    // Compressed, no list within the limit takes more.
-    this.#block = new HeaderBlock(id, flags, b.slice(start, end), this.#maxHeaderListSize + OUR_FRAME_SIZE);
-  }
-
-  #continuation(flags: number, b: Uint8Array, start: number, end: number): void {
-    const block = this.#block;
-    if (!block) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without a header block");
-    block.add(b.slice(start, end));
-    if (!(flags & Flag.END_HEADERS)) return;
-    this.#block = undefined;
-    const whole = block.bytes;
-    this.#headerBlock(block.stream, block.flags, whole, 0, whole.length);
-  }
-
-  #headerBlock(id: number, flags: number, b: Uint8Array, start: number, end: number): void {
+  onHeaders(id: number, b: Uint8Array, start: number, end: number, last: boolean): void {
     // Decoded whatever becomes of the stream: the table is the connection's.
-    const { fields, tooLarge, malformed } = this.#decoder.decode(b, start, end);
-    const last = (flags & Flag.END_STREAM) !== 0;
+    const block = this.#decoder.decode(b, start, end);
     const stream = this.#streams.get(id);
     if (!stream) {
-      if (this.client || id <= this.#lastPeerId) return this.#checkIdle(id);
-      return this.#newRequest(id, fields, last, tooLarge, malformed);
+      if (this.client || id <= this.#lastPeerId) return this.#notOpen(id, true);
+      return this.#newRequest(id, block, last);
     }
     if (stream.remoteEnded) return this.#streamError(stream, ErrorCode.STREAM_CLOSED, "HEADERS after the end");
-    if (tooLarge) return this.#streamError(stream, ErrorCode.ENHANCE_YOUR_CALM, "header list too large");
+    if (block.tooLarge) return this.#streamError(stream, ErrorCode.ENHANCE_YOUR_CALM, "header list too large");
+    const { fields } = block;
     const head = this.client && !stream.gotHead;
-    if (malformed || (head ? malformedResponse(fields) : malformedTrailers(fields, last))) {
+    const length = head ? checkResponse(fields) : 0;
+    if (block.malformed || length === MALFORMED || (!head && (malformedTrailers(fields, last) || stream.bodyLeft > 0))) {
       return this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, "malformed header section");
     }
     if (head) {
       // 1xx: the answer itself is still to come (section 8.1).
       if (fields[1]!.charCodeAt(0) === 49) {
         if (last) this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, "the stream ends with an interim response");
-        return this.#annoyed();
+        return this.onIgnored();
       }
       stream.gotHead = true;
+      // Answers to HEAD and 304 have a length and no body.
+      stream.bodyLeft = last ? -1 : length;
     }
     if (last) this.#remoteEnd(stream);
     stream.listener?.headers(fields, last);
   }
 
-  #newRequest(id: number, fields: string[], last: boolean, tooLarge: boolean, malformed: boolean): void {
+  #newRequest(id: number, block: DecodedBlock, last: boolean): void {
     this.#lastPeerId = id;
     // Not counted in the last GOAWAY: the client knows that it was not processed.
-    if (id > this.#sentGoaway) return;
+    if (id > this.#sentGoaway) return this.#closed.add(id, "reset here");
     const stream = new Stream(id, this, this.#peerInitialWindow, this.#streamWindow);
     stream.gotHead = true;
     stream.remoteEnded = last;
     this.#streams.set(id, stream);
-    if (malformed || (!tooLarge && malformedRequest(fields))) {
+    block.request ??= checkRequest(block.fields);
+    stream.bodyLeft = block.request;
+    if (block.malformed || (!block.tooLarge && (block.request === MALFORMED || (last && block.request > 0)))) {
       return this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, "malformed request");
     }
     if (this.#streams.size > this.#maxStreams) return this.#streamError(stream, ErrorCode.REFUSED_STREAM, "too many streams");
-    if (tooLarge) return this.writeHeaders(stream, [":status", "431"], true);
-    stream.listener = this.#events.request?.(stream, fields, last);
+    if (block.tooLarge) return this.writeHeaders(stream, [":status", "431"], true);
+    stream.listener = this.#events.request?.(stream, block.fields, last);
     if (!stream.listener && !stream.closed) stream.reset(ErrorCode.REFUSED_STREAM);
   }
 
   #streamError(stream: Stream, code: ErrorCode, message: string): void {
-    this.#annoyed();
+    this.onIgnored();
     wordFrame(this.output, FrameType.RST_STREAM, stream.id, code);
     this.#sender.wake();
-    this.#failStream(stream, new Http2Error(code, message), false);
+    this.#failStream(stream, { error: new Http2Error(code, message), unprocessed: false, connection: false }, "reset here");
   }
 
-  #rst(id: number, code: number): void {
+  onReset(id: number, code: number): void {
     const stream = this.#streams.get(id);
     if (!stream) {
       this.#checkIdle(id);
-      return this.#annoyed();
+      return this.onIgnored();
     }
-    if (!this.client) this.#annoyed();
-    this.#failStream(stream, new Http2Error(code, "the peer reset the stream"), code === ErrorCode.REFUSED_STREAM);
+    if (!this.client) this.onIgnored();
+    // A server that has answered wants no more of the request (section 8.1).
+    if (this.client && stream.remoteEnded && code === ErrorCode.NO_ERROR) return this.#remove(stream, "reset by the peer");
+    const error = new Http2Error(code, "stream terminated by RST_STREAM with error code");
+    this.#failStream(stream, { error, unprocessed: code === ErrorCode.REFUSED_STREAM, connection: false }, "reset by the peer");
   }
 
-  #settings(flags: number, id: number, b: Uint8Array, start: number, end: number): void {
-    if (id !== 0) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "SETTINGS of a stream");
-    size(flags & Flag.ACK ? start === end : (end - start) % 6 === 0, "SETTINGS");
-    if (flags & Flag.ACK) return;
-    if (this.#gotSettings) this.#annoyed();
-    this.#gotSettings = true;
-    for (let at = start; at < end; at += 6) this.#setting((b[at]! << 8) | b[at + 1]!, uint32(b, at + 2));
+  onSettings(b: Uint8Array, start: number, end: number): void {
+    const settings = readSettings(b, start, end, this.client);
+    if (this.greeted) this.onIgnored();
+    this.greeted = true;
+    this.peerMaxConcurrentStreams = settings.maxConcurrentStreams ?? this.peerMaxConcurrentStreams;
+    this.#peerMaxHeaderListSize = settings.maxHeaderListSize ?? this.#peerMaxHeaderListSize;
+    if (settings.headerTableSize !== undefined) {
+      this.#sender.tableSize = settings.smallestHeaderTableSize!;
+      this.#sender.tableSize = settings.headerTableSize;
+    }
+    if (settings.maxFrameSize !== undefined) this.#sender.frameSize = settings.maxFrameSize;
+    if (settings.initialWindowSize !== undefined) {
+      const change = settings.initialWindowSize - this.#peerInitialWindow;
+      this.#peerInitialWindow = settings.initialWindowSize;
+      if (change !== 0) for (const stream of this.#streams.values()) this.#sender.widen(stream, change);
+    }
     frameHeader(this.output, 0, FrameType.SETTINGS, Flag.ACK, 0);
     this.#sender.wake();
     this.#events.settings?.();
     this.#sender.pump();
   }
 
-  #setting(id: number, value: number): void {
-    switch (id) {
-      case Setting.HEADER_TABLE_SIZE:
-        this.#sender.tableSize = value;
-        break;
-      case Setting.ENABLE_PUSH:
-        if (value > 1) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1");
-        break;
-      case Setting.MAX_CONCURRENT_STREAMS:
-        this.peerMaxConcurrentStreams = value;
-        break;
-      case Setting.INITIAL_WINDOW_SIZE: {
-        if (value > MAX_WINDOW) throw new Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "initial window too large");
-        const change = value - this.#peerInitialWindow;
-        this.#peerInitialWindow = value;
-        for (const stream of this.#streams.values()) this.#sender.widen(stream, change);
-        break;
-      }
-      case Setting.MAX_FRAME_SIZE:
-        if (value < DEFAULT_FRAME_SIZE || value > 0xffffff) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "wrong MAX_FRAME_SIZE");
-        this.#sender.frameSize = value;
-        break;
-    }
-  }
-
-  #ping(flags: number, id: number, b: Uint8Array, start: number, end: number): void {
-    if (id !== 0) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "PING of a stream");
-    size(end - start === 8, "PING");
-    if (!(flags & Flag.ACK)) {
+  onPing(data: Uint8Array, ack: boolean): void {
+    if (!ack) {
+      this.#pings?.ping(this.#now(), this.#streams.size);
       frameHeader(this.output, 8, FrameType.PING, Flag.ACK, 0);
-      this.output.append(b.subarray(start, end));
+      this.output.append(data);
       return this.#sender.wake();
     }
-    if (this.#drainPing && b[start] === DRAIN[0]) {
+    if (this.#drainPing && data[0] === DRAIN[0]) {
       this.#drainPing = false;
       this.#goaway(ErrorCode.NO_ERROR, "");
       this.draining = true;
@@ -464,36 +427,33 @@ export class Connection implements StreamOwner {
     } else this.#events.pong?.();
   }
 
-  #peerGoaway(id: number, b: Uint8Array, start: number, end: number): void {
-    if (id !== 0) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "GOAWAY of a stream");
-    size(end - start >= 8, "GOAWAY");
-    const last = uint32(b, start) & MAX_WINDOW;
-    const code = uint32(b, start + 4);
-    const debug = new TextDecoder().decode(b.subarray(start + 8, Math.min(end, start + 208)));
+  onGoaway(last: number, code: number, debug: string): void {
     this.draining = true;
     const error = new Http2Error(code, `the peer goes away${debug ? `: ${debug}` : ""}`);
     this.#events.goingAway?.(code === ErrorCode.NO_ERROR, error.message);
-    if (this.client) for (const stream of [...this.#streams.values()]) if (stream.id > last) this.#failStream(stream, error, true);
+    if (this.client) {
+      for (const stream of [...this.#streams.values()]) {
+        if (stream.id > last) this.#failStream(stream, { error, unprocessed: true, connection: true }, "reset by the peer");
+      }
+    }
     this.#endIfDrained();
   }
 
-  #windowUpdate(id: number, bytes: number): void {
+  onWindowUpdate(id: number, bytes: number): void {
     if (id === 0) {
       if (bytes === 0) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of 0");
+      if (bytes < DRIBBLE && this.#sender.waiting) this.onIgnored();
       this.#sender.widenConnection(bytes);
     } else {
       const stream = this.#streams.get(id);
       if (!stream) return this.#checkIdle(id);
       if (bytes === 0) return this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of 0");
       if (stream.sendWindow + bytes > MAX_WINDOW) return this.#streamError(stream, ErrorCode.FLOW_CONTROL_ERROR, "window too large");
+      if (bytes < DRIBBLE && stream.queued > 0) this.onIgnored();
       this.#sender.widen(stream, bytes);
     }
     this.#sender.pump();
   }
-}
-
-function size(right: boolean, frame: string): void {
-  if (!right) throw new Http2Error(ErrorCode.FRAME_SIZE_ERROR, `${frame} of a wrong size`);
 }
 
 const KEEPALIVE = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 1);

@@ -1,20 +1,37 @@
 // What makes a header section malformed (RFC 9113, section 8.2 and 8.3), beyond
 // the characters of its names and values, which the decoder looks at.
 
+/** Instead of a length: the section is malformed. */
+export const MALFORMED = -2;
+/** Instead of a length: the section does not say. */
+export const UNKNOWN_LENGTH = -1;
+
 const CONNECTION_FIELDS = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
 
 const isPseudo = (name: string) => name.charCodeAt(0) === 58;
+const isSpace = (code: number) => code === 32 || code === 9;
 
-function badRegular(fields: readonly string[], from: number): boolean {
+/** The length of the body that the regular fields announce. */
+function regularFields(fields: readonly string[], from: number): number {
+  let length = UNKNOWN_LENGTH;
   for (let i = from; i < fields.length; i += 2) {
     const name = fields[i]!;
-    if (isPseudo(name) || CONNECTION_FIELDS.has(name)) return true;
-    if (name === "te" && fields[i + 1] !== "trailers") return true;
+    if (isPseudo(name) || CONNECTION_FIELDS.has(name)) return MALFORMED;
+    const value = fields[i + 1]!;
+    if (name === "te" && value !== "trailers") return MALFORMED;
+    if (name !== "content-length") continue;
+    if (!/^\d{1,15}$/.test(value) || (length >= 0 && length !== Number(value))) return MALFORMED;
+    length = Number(value);
   }
-  return false;
+  return length;
 }
 
-export function malformedRequest(fields: readonly string[]): boolean {
+function validPath(path: string, method: string): boolean {
+  return path.charCodeAt(0) === 47 || (path === "*" && method === "OPTIONS");
+}
+
+/** The length of a request's body, UNKNOWN_LENGTH or MALFORMED. */
+export function checkRequest(fields: readonly string[]): number {
   let method: string | undefined;
   let scheme: string | undefined;
   let path: string | undefined;
@@ -24,34 +41,50 @@ export function malformedRequest(fields: readonly string[]): boolean {
     const value = fields[i + 1]!;
     switch (fields[i]) {
       case ":method":
-        if (method !== undefined) return true;
+        if (method !== undefined) return MALFORMED;
         method = value;
         break;
       case ":scheme":
-        if (scheme !== undefined) return true;
+        if (scheme !== undefined) return MALFORMED;
         scheme = value;
         break;
       case ":path":
-        if (path !== undefined) return true;
+        if (path !== undefined) return MALFORMED;
         path = value;
         break;
       case ":authority":
-        if (authority !== undefined) return true;
+        if (authority !== undefined) return MALFORMED;
         authority = value;
         break;
       default:
-        return true;
+        return MALFORMED;
     }
   }
-  if (!method || (method === "CONNECT" ? scheme !== undefined || path !== undefined || !authority : !scheme || !path)) return true;
-  return badRegular(fields, i);
+  if (!method) return MALFORMED;
+  if (method === "CONNECT" ? scheme !== undefined || path !== undefined || !authority : !scheme || !path || !validPath(path, method)) {
+    return MALFORMED;
+  }
+  // Answers are not looked at so: servers end a grpc-message in a space.
+  for (let at = i + 1; at < fields.length; at += 2) {
+    const value = fields[at]!;
+    if (value.length > 0 && (isSpace(value.charCodeAt(0)) || isSpace(value.charCodeAt(value.length - 1)))) return MALFORMED;
+  }
+  return regularFields(fields, i);
 }
 
-export function malformedResponse(fields: readonly string[]): boolean {
-  if (fields[0] !== ":status" || !/^[1-5][0-9][0-9]$/.test(fields[1]!)) return true;
-  return badRegular(fields, 2);
+/** The same for a response; 101 does not exist in HTTP/2 (section 8.6). */
+export function checkResponse(fields: readonly string[]): number {
+  if (fields[0] !== ":status" || !/^[1-5][0-9][0-9]$/.test(fields[1]!) || fields[1] === "101") return MALFORMED;
+  return regularFields(fields, 2);
 }
 
 export function malformedTrailers(fields: readonly string[], end: boolean): boolean {
-  return !end || badRegular(fields, 0);
+  return !end || regularFields(fields, 0) === MALFORMED;
+}
+
+/** Bytes of a header list as SETTINGS_MAX_HEADER_LIST_SIZE counts them (section 6.5.2). */
+export function listSize(fields: readonly string[]): number {
+  let size = 16 * fields.length;
+  for (const text of fields) size += text.length;
+  return size;
 }

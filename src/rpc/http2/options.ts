@@ -1,3 +1,4 @@
+import type { PingPolicy } from "./pings.ts";
 import type { Stream, StreamListener } from "./stream.ts";
 
 export interface ConnectionOptions {
@@ -9,6 +10,8 @@ export interface ConnectionOptions {
   streamWindow?: number;
   /** The same for all streams together. Default 4 MiB. */
   connectionWindow?: number;
+  /** For servers: send clients away that ping more often. Default: any may. */
+  pings?: PingPolicy;
   /** Milliseconds; for rate limits only. */
   now?: () => number;
 }
@@ -16,8 +19,8 @@ export interface ConnectionOptions {
 export interface ConnectionEvents {
   /** `output` has something to send, or the connection has ended. */
   wake(): void;
-  /** A request has come; a server returns who listens to the rest of it. */
-  request?(stream: Stream, fields: string[], end: boolean): StreamListener | undefined;
+  /** A request has come; a server returns who listens to the rest of it. The same array may come again. */
+  request?(stream: Stream, fields: readonly string[], end: boolean): StreamListener | undefined;
   /** The peer's SETTINGS have come, for the first time or again. */
   settings?(): void;
   pong?(): void;

@@ -131,7 +131,15 @@ export class Sender {
     }
   }
 
+  /** Data waits for the connection's window or for the socket. */
+  get waiting(): boolean {
+    return this.#waiting.size > 0;
+  }
+
+  /** Drops what a stream has queued. */
   forget(stream: Stream): void {
+    stream.queue.length = 0;
+    stream.queued = 0;
     this.#waiting.delete(stream);
   }
 

@@ -23,7 +23,7 @@ export interface ListenOptions extends ConnectionOptions {
   tls?: TlsServerOptions;
   keepalive?: Keepalive;
   /** Answers a request: returns who listens to the rest of it, or nothing to refuse it. */
-  request(stream: Stream, fields: string[], end: boolean, peer: Peer): StreamListener | undefined;
+  request(stream: Stream, fields: readonly string[], end: boolean, peer: Peer): StreamListener | undefined;
   /** The same for requests of HTTP/1.1; absent, only HTTP/2 is spoken. */
   request1?(exchange: Exchange, fields: string[], end: boolean, peer: Peer): StreamListener | undefined;
 }

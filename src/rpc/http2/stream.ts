@@ -6,12 +6,14 @@ export interface StreamFailure {
   readonly error: Http2Error;
   /** The peer says, or it follows, that it did nothing for the stream: it may be tried again. */
   readonly unprocessed: boolean;
+  /** It went with its connection. */
+  readonly connection: boolean;
 }
 
 /** What happens on a stream. */
 export interface StreamListener {
   /** A header section, names and values in turn: the head of a response, or trailers. */
-  headers(fields: string[], end: boolean): void;
+  headers(fields: readonly string[], end: boolean): void;
   /** Give what has been used back with Stream.consume, or the peer stops after a window. */
   data(data: Uint8Array, end: boolean): void;
   /** All that was queued by sendData is on its way. */
@@ -43,6 +45,8 @@ export class Stream {
   /** Nothing more is sent or received. */
   closed = false;
   gotHead = false;
+  /** Bytes of the peer's body that are to come by its content-length; negative when it has none. */
+  bodyLeft = -1;
   /** Data to be sent; the first item starts at queueOffset. */
   readonly queue: Uint8Array[] = [];
   queueOffset = 0;

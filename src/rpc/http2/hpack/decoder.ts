@@ -4,14 +4,21 @@ import { ErrorCode, Http2Error } from "../errors.ts";
 import { decode as huffmanDecode } from "./huffman.ts";
 import { ENTRY_OVERHEAD, entrySize, STATIC } from "./static.ts";
 
+/** The same object comes again for the same bytes, as long as the table is the same. */
 export interface DecodedBlock {
   /** Names and values in turn; empty when the list is over the limit. */
-  fields: string[];
+  readonly fields: readonly string[];
   /** The list is larger than the limit; the table is right all the same. */
-  tooLarge: boolean;
-  /** A name holds what no field name may (RFC 9113, section 8.2.1). */
-  malformed: boolean;
+  readonly tooLarge: boolean;
+  /** A name or value holds what it may not (RFC 9113, section 8.2.1). */
+  readonly malformed: boolean;
+  /** What the reader has found out about it as a request; see checkRequest. */
+  request?: number;
 }
+
+/** Blocks of at most so many bytes are kept when decoded, and so many of them. */
+const CACHED_SIZE = 256;
+const CACHED = 64;
 
 const TEXT = new Uint8Array(128);
 for (const c of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") TEXT[c.charCodeAt(0)] = 1;
@@ -37,8 +44,10 @@ export class HpackDecoder {
   readonly #limit: number;
   readonly #listLimit: number;
   /** A ring of entries; the newest stands at #newest. */
-  #names: string[];
-  #values: string[];
+  readonly #names: string[];
+  readonly #values: string[];
+  readonly #wrong: Uint8Array;
+  readonly #cache = new Map<string, DecodedBlock>();
   #newest = 0;
   #count = 0;
   #size = 0;
@@ -48,6 +57,8 @@ export class HpackDecoder {
   #end = 0;
   #scratch = new Uint8Array(0);
   #malformed = false;
+  /** The table, by the block that is being decoded. */
+  #changed = false;
 
   /**
    * @param limit most bytes of the dynamic table, as announced in SETTINGS_HEADER_TABLE_SIZE
@@ -60,10 +71,24 @@ export class HpackDecoder {
     const capacity = Math.floor(limit / ENTRY_OVERHEAD) + 1;
     this.#names = new Array(capacity).fill("");
     this.#values = new Array(capacity).fill("");
+    this.#wrong = new Uint8Array(capacity);
   }
 
   /** Decodes one whole header block, [start, end) of `bytes`. Throws Http2Error with COMPRESSION_ERROR. */
   decode(bytes: Uint8Array, start = 0, end = bytes.length): DecodedBlock {
+    if (end - start > CACHED_SIZE) return this.#decode(bytes, start, end);
+    // Clients send most of their requests with the same few blocks.
+    const key = latin1(bytes, start, end);
+    const known = this.#cache.get(key);
+    if (known) return known;
+    this.#changed = false;
+    const block = this.#decode(bytes, start, end);
+    if (this.#changed) this.#cache.clear();
+    else if (this.#cache.size < CACHED) this.#cache.set(key, block);
+    return block;
+  }
+
+  #decode(bytes: Uint8Array, start: number, end: number): DecodedBlock {
     this.#bytes = bytes;
     this.#at = start;
     this.#end = end;
@@ -86,6 +111,7 @@ export class HpackDecoder {
           const slot = this.#slot(index);
           name = this.#names[slot]!;
           value = this.#values[slot]!;
+          if (this.#wrong[slot]) this.#malformed = true;
         }
       } else if ((first & 0xe0) === 0x20) {
         if (!mayResize) throw corrupt("table size update after a field");
@@ -94,13 +120,11 @@ export class HpackDecoder {
       } else {
         const indexed = (first & 0xc0) === 0x40;
         const index = this.#integer(indexed ? 6 : 4);
-        if (index === 0) {
-          name = this.#string();
-          if (!validName(name)) this.#malformed = true;
-        } else name = index < STATIC.length ? STATIC[index]![0] : this.#names[this.#slot(index)]!;
+        name = index === 0 ? this.#string() : index < STATIC.length ? STATIC[index]![0] : this.#names[this.#slot(index)]!;
         value = this.#string();
-        if (!validValue(value)) this.#malformed = true;
-        if (indexed) this.#insert(name, value);
+        const wrong = (index === 0 || index >= STATIC.length ? !validName(name) : false) || !validValue(value);
+        if (wrong) this.#malformed = true;
+        if (indexed) this.#insert(name, value, wrong);
       }
       mayResize = false;
       size += name.length + value.length + ENTRY_OVERHEAD;
@@ -119,13 +143,15 @@ export class HpackDecoder {
     return slot < 0 ? slot + this.#names.length : slot;
   }
 
-  #insert(name: string, value: string): void {
+  #insert(name: string, value: string, wrong: boolean): void {
     const size = entrySize(name, value);
+    this.#changed = true;
     this.#evict(this.#maxSize - size);
     if (size > this.#maxSize) return;
     this.#newest = (this.#newest + 1) % this.#names.length;
     this.#names[this.#newest] = name;
     this.#values[this.#newest] = value;
+    this.#wrong[this.#newest] = wrong ? 1 : 0;
     this.#count++;
     this.#size += size;
   }
@@ -143,6 +169,7 @@ export class HpackDecoder {
   #resize(size: number): void {
     if (size > this.#limit) throw corrupt(`table size ${size} over the limit of ${this.#limit}`);
     this.#maxSize = size;
+    this.#changed = true;
     this.#evict(size);
   }
 

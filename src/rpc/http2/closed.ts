@@ -1,0 +1,35 @@
+/** How a stream ended, as far as it is remembered. */
+export type Closing =
+  /** Both sides sent END_STREAM. */
+  | "ended"
+  /** The peer sent RST_STREAM. */
+  | "reset by the peer"
+  /** RST_STREAM was sent: what the peer had on its way is ignored. */
+  | "reset here"
+  /** A later stream was opened before it. */
+  | "never opened"
+  /** Too long ago. */
+  | "forgotten";
+
+const KINDS: readonly Closing[] = ["ended", "reset by the peer", "reset here"];
+const REMEMBERED = 256;
+
+/** The last streams that have closed: what a frame for one of them means depends on how it did (RFC 9113, section 5.1). */
+export class ClosedStreams {
+  readonly #ids = new Uint32Array(REMEMBERED);
+  readonly #kinds = new Uint8Array(REMEMBERED);
+  #count = 0;
+
+  add(id: number, closing: "ended" | "reset by the peer" | "reset here"): void {
+    const at = this.#count++ % REMEMBERED;
+    this.#ids[at] = id;
+    this.#kinds[at] = KINDS.indexOf(closing);
+  }
+
+  /** Of a stream that is neither open nor idle. */
+  find(id: number): Closing {
+    const held = Math.min(this.#count, REMEMBERED);
+    for (let at = 0; at < held; at++) if (this.#ids[at] === id) return KINDS[this.#kinds[at]!]!;
+    return this.#count > REMEMBERED ? "forgotten" : "never opened";
+  }
+}
