@@ -4,20 +4,9 @@
 // FrameParser and written by Sender; here is what they mean.
 
 import { TokenBucket } from "./bucket.ts";
-import { ClosedStreams } from "./closed.ts";
 import { ErrorCode, Http2Error } from "./errors.ts";
-import {
-  DEFAULT_WINDOW,
-  Flag,
-  FrameType,
-  frameHeader,
-  MAX_WINDOW,
-  PREFACE,
-  putUint32,
-  Setting,
-  settingsFrame,
-  wordFrame,
-} from "./frame.ts";
+import { DEFAULT_WINDOW, Flag, FrameType, frameHeader, MAX_WINDOW, PREFACE, Setting, settingsFrame, wordFrame } from "./frame.ts";
+import { Goaway, KEEPALIVE, pingFrame } from "./goaway.ts";
 import { type DecodedBlock, HpackDecoder } from "./hpack/decoder.ts";
 import { checkRequest, checkResponse, listSize, MALFORMED, malformedTrailers } from "./message.ts";
 import type { ConnectionEvents, ConnectionOptions } from "./options.ts";
@@ -27,6 +16,7 @@ import { PingGuard, TooManyPings } from "./pings.ts";
 import { HIGH_WATER, Sender } from "./sender.ts";
 import { readSettings } from "./settings.ts";
 import { Stream, type StreamFailure, type StreamListener, type StreamOwner } from "./stream.ts";
+import { StreamTable } from "./streams.ts";
 
 /** Control frames that a peer provokes and does not read may take this much more. */
 const OUTPUT_LIMIT = 4 * 1024 * 1024;
@@ -49,8 +39,8 @@ export class Connection implements StreamOwner, FrameTarget {
   readonly #events: ConnectionEvents;
   readonly #parser: FrameParser;
   readonly #decoder: HpackDecoder;
-  readonly #streams = new Map<number, Stream>();
-  readonly #closed = new ClosedStreams();
+  readonly #streams: StreamTable;
+  readonly #goaway: Goaway;
   readonly #maxStreams: number;
   readonly #streamWindow: number;
   readonly #connectionWindow: number;
@@ -60,10 +50,6 @@ export class Connection implements StreamOwner, FrameTarget {
   readonly #pings: PingGuard | undefined;
   #receiveWindow: number;
   #peerInitialWindow = DEFAULT_WINDOW;
-  #nextId = 1;
-  #lastPeerId = 0;
-  #sentGoaway = MAX_WINDOW + 1;
-  #drainPing = false;
 
   constructor(role: "client" | "server", events: ConnectionEvents, options: ConnectionOptions = {}) {
     this.client = role === "client";
@@ -71,6 +57,8 @@ export class Connection implements StreamOwner, FrameTarget {
       () => events.wake(),
       (stream) => this.#localEnd(stream),
     );
+    this.#goaway = new Goaway(this.output);
+    this.#streams = new StreamTable(this.client);
     this.#events = events;
     this.#maxStreams = this.client ? 0 : (options.maxConcurrentStreams ?? 1000);
     const maxHeaderListSize = options.maxHeaderListSize ?? 65536;
@@ -104,7 +92,7 @@ export class Connection implements StreamOwner, FrameTarget {
 
   /** Whether request() may be called now. */
   get canOpen(): boolean {
-    return !this.ended && !this.draining && this.#streams.size < this.peerMaxConcurrentStreams && this.#nextId < MAX_WINDOW;
+    return !this.ended && !this.draining && this.#streams.size < this.peerMaxConcurrentStreams && this.#streams.idsLeft;
   }
 
   /** Takes bytes from the socket. Never throws: a fault of the peer ends the connection. */
@@ -134,35 +122,31 @@ export class Connection implements StreamOwner, FrameTarget {
       const most = `header list size to send violates the maximum size (${this.#peerMaxHeaderListSize} bytes) set by server`;
       throw new Http2Error(ErrorCode.INTERNAL_ERROR, most);
     }
-    const stream = new Stream(this.#nextId, this, this.#peerInitialWindow, this.#streamWindow);
-    this.#nextId += 2;
+    const stream = new Stream(this.#streams.takeId(), this, this.#peerInitialWindow, this.#streamWindow);
     stream.listener = listener;
-    this.#streams.set(stream.id, stream);
+    this.#streams.add(stream);
     this.writeHeaders(stream, fields, end);
     return stream;
   }
 
   ping(): void {
-    frameHeader(this.output, 8, FrameType.PING, 0, 0);
-    this.output.append(KEEPALIVE);
+    pingFrame(this.output, KEEPALIVE);
     this.#sender.wake();
   }
 
   /** Takes no new streams; ends when those that run have ended (RFC 9113, section 6.8). */
   drain(): void {
-    if (this.ended || this.#sentGoaway <= MAX_WINDOW) return;
-    if (this.client) {
-      this.#goaway(ErrorCode.NO_ERROR, "");
-      this.draining = true;
-      return this.#endIfDrained();
-    }
-    // Streams may be on their way: the last one is named after a round trip.
-    wordFrame(this.output, FrameType.GOAWAY, 0, MAX_WINDOW, ErrorCode.NO_ERROR);
-    this.#sentGoaway = MAX_WINDOW;
-    frameHeader(this.output, 8, FrameType.PING, 0, 0);
-    this.output.append(DRAIN);
-    this.#drainPing = true;
+    if (this.ended || this.#goaway.sent) return;
+    if (this.client) return this.#lastStream();
+    this.#goaway.warn(ErrorCode.NO_ERROR);
     this.#sender.wake();
+  }
+
+  #lastStream(): void {
+    this.#goaway.send(this.#streams.lastPeerId, ErrorCode.NO_ERROR);
+    this.draining = true;
+    this.#sender.wake();
+    this.#endIfDrained();
   }
 
   /** The socket has gone, or is to go without waiting for streams. */
@@ -180,7 +164,9 @@ export class Connection implements StreamOwner, FrameTarget {
   writeHeaders(stream: Stream, fields: readonly string[], end: boolean): void {
     if (this.#pings) this.#pings.sent = true;
     if (this.client || !this.#overLimit(fields)) return this.#sender.headers(stream, fields, end);
-    this.#streamError(stream, ErrorCode.INTERNAL_ERROR, "more header fields than the client takes");
+    this.resetStream(stream, ErrorCode.INTERNAL_ERROR);
+    const error = new Http2Error(ErrorCode.INTERNAL_ERROR, "more header fields than the client takes");
+    stream.listener?.failed({ error, unprocessed: false, connection: false });
   }
 
   writeQueued(stream: Stream): boolean {
@@ -218,8 +204,7 @@ export class Connection implements StreamOwner, FrameTarget {
     if (stream.closed) return;
     stream.closed = true;
     this.#sender.forget(stream);
-    if (!this.#streams.delete(stream.id)) return;
-    this.#closed.add(stream.id, how);
+    if (!this.#streams.remove(stream.id, how)) return;
     if (this.#streams.size === 0) this.#endIfDrained();
     this.#events.streamEnded?.(this.#streams.size);
   }
@@ -231,23 +216,11 @@ export class Connection implements StreamOwner, FrameTarget {
     }
   }
 
-  #goaway(code: ErrorCode, debug: string): void {
-    const text = new TextEncoder().encode(debug.slice(0, 200));
-    frameHeader(this.output, 8 + text.length, FrameType.GOAWAY, 0, 0);
-    const at = this.output.reserve(8);
-    putUint32(this.output.bytes, at, this.#lastPeerId);
-    putUint32(this.output.bytes, at + 4, code);
-    this.output.append(text);
-    this.#sentGoaway = this.#lastPeerId;
-    this.#sender.wake();
-  }
-
   #fail(error: Http2Error, tell = true): void {
-    if (tell) this.#goaway(error.code, error instanceof TooManyPings ? TooManyPings.DEBUG : error.message);
+    if (tell) this.#goaway.send(this.#streams.lastPeerId, error.code, error instanceof TooManyPings ? TooManyPings.DEBUG : error.message);
     this.ended = true;
     this.error = error;
-    const streams = [...this.#streams.values()];
-    this.#streams.clear();
+    const streams = this.#streams.clear();
     this.#events.goingAway?.(false, error.message);
     for (const stream of streams) this.#failStream(stream, { error, unprocessed: false, connection: true }, "reset here");
     this.#events.wake();
@@ -265,20 +238,13 @@ export class Connection implements StreamOwner, FrameTarget {
     if (!this.#nuisance.take()) throw new Http2Error(ErrorCode.ENHANCE_YOUR_CALM, "too many resets or empty frames");
   }
 
-  /** A stream that is not open: was it ever? */
-  #checkIdle(id: number): void {
-    const last = this.client === (id % 2 === 1) ? this.#nextId - 2 : this.#lastPeerId;
-    if (id > last) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, `a frame for the idle stream ${id}`);
-  }
-
-  /** A frame for a stream that is not open: an error unless it may have been on its way when the stream closed. */
-  #notOpen(id: number, opens = false): void {
-    this.#checkIdle(id);
+  /** DATA or HEADERS of a stream that is not open: an error unless they may have been on their way when it closed. */
+  #notOpen(id: number): void {
+    const closing = this.#streams.closing(id);
     this.onIgnored();
-    switch (this.#closed.find(id)) {
+    switch (closing) {
       case "never opened":
-        if (opens) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, `stream ${id} after a later one`);
-        return;
+        throw new Http2Error(ErrorCode.PROTOCOL_ERROR, `stream ${id} after a later one`);
       case "ended":
         throw new Http2Error(ErrorCode.STREAM_CLOSED, `a frame for stream ${id}, which has ended`);
       case "reset by the peer":
@@ -326,7 +292,7 @@ export class Connection implements StreamOwner, FrameTarget {
     const block = this.#decoder.decode(b, start, end);
     const stream = this.#streams.get(id);
     if (!stream) {
-      if (this.client || id <= this.#lastPeerId) return this.#notOpen(id, true);
+      if (this.client || id <= this.#streams.lastPeerId) return this.#notOpen(id);
       return this.#newRequest(id, block, last);
     }
     if (stream.remoteEnded) return this.#streamError(stream, ErrorCode.STREAM_CLOSED, "HEADERS after the end");
@@ -352,13 +318,13 @@ export class Connection implements StreamOwner, FrameTarget {
   }
 
   #newRequest(id: number, block: DecodedBlock, last: boolean): void {
-    this.#lastPeerId = id;
+    this.#streams.lastPeerId = id;
     // Not counted in the last GOAWAY: the client knows that it was not processed.
-    if (id > this.#sentGoaway) return this.#closed.add(id, "reset here");
+    if (id > this.#goaway.last) return this.#streams.refuse(id);
     const stream = new Stream(id, this, this.#peerInitialWindow, this.#streamWindow);
     stream.gotHead = true;
     stream.remoteEnded = last;
-    this.#streams.set(id, stream);
+    this.#streams.add(stream);
     block.request ??= checkRequest(block.fields);
     stream.bodyLeft = block.request;
     if (block.malformed || (!block.tooLarge && (block.request === MALFORMED || (last && block.request > 0)))) {
@@ -380,7 +346,7 @@ export class Connection implements StreamOwner, FrameTarget {
   onReset(id: number, code: number): void {
     const stream = this.#streams.get(id);
     if (!stream) {
-      this.#checkIdle(id);
+      this.#streams.closing(id);
       return this.onIgnored();
     }
     if (!this.client) this.onIgnored();
@@ -419,12 +385,8 @@ export class Connection implements StreamOwner, FrameTarget {
       this.output.append(data);
       return this.#sender.wake();
     }
-    if (this.#drainPing && data[0] === DRAIN[0]) {
-      this.#drainPing = false;
-      this.#goaway(ErrorCode.NO_ERROR, "");
-      this.draining = true;
-      this.#endIfDrained();
-    } else this.#events.pong?.();
+    if (this.#goaway.heard(data)) this.#lastStream();
+    else this.#events.pong?.();
   }
 
   onGoaway(last: number, code: number, debug: string): void {
@@ -432,7 +394,7 @@ export class Connection implements StreamOwner, FrameTarget {
     const error = new Http2Error(code, `the peer goes away${debug ? `: ${debug}` : ""}`);
     this.#events.goingAway?.(code === ErrorCode.NO_ERROR, error.message);
     if (this.client) {
-      for (const stream of [...this.#streams.values()]) {
+      for (const stream of this.#streams.values()) {
         if (stream.id > last) this.#failStream(stream, { error, unprocessed: true, connection: true }, "reset by the peer");
       }
     }
@@ -446,7 +408,7 @@ export class Connection implements StreamOwner, FrameTarget {
       this.#sender.widenConnection(bytes);
     } else {
       const stream = this.#streams.get(id);
-      if (!stream) return this.#checkIdle(id);
+      if (!stream) return void this.#streams.closing(id);
       if (bytes === 0) return this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of 0");
       if (stream.sendWindow + bytes > MAX_WINDOW) return this.#streamError(stream, ErrorCode.FLOW_CONTROL_ERROR, "window too large");
       if (bytes < DRIBBLE && stream.queued > 0) this.onIgnored();
@@ -455,6 +417,3 @@ export class Connection implements StreamOwner, FrameTarget {
     this.#sender.pump();
   }
 }
-
-const KEEPALIVE = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 1);
-const DRAIN = Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 1);
