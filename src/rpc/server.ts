@@ -6,6 +6,8 @@ import { type Fetch, serveFetch } from "./fetch.ts";
 import { DEFAULT_MAX_MESSAGE } from "./grpc/protocol.ts";
 import { serveGrpc } from "./grpc/server-call.ts";
 import type { ConnectionOptions } from "./http2/options.ts";
+import type { ConnectionLimits } from "./http2/patrol.ts";
+import type { PingPolicy } from "./http2/pings.ts";
 import { listen, type Peer } from "./http2/server.ts";
 import type { Keepalive } from "./http2/session.ts";
 import type { StreamListener } from "./http2/stream.ts";
@@ -26,6 +28,10 @@ export interface RpcServerOptions {
   fetch?: Fetch;
   /** Ask silent clients whether they are there. Default: never. */
   keepalive?: Keepalive;
+  /** Idle, old and stalled connections. */
+  limits?: ConnectionLimits;
+  /** How often clients may ping; by default as grpc-go has it, once in five minutes. */
+  pings?: PingPolicy;
   http2?: ConnectionOptions;
 }
 
@@ -69,7 +75,9 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
   return {
     listen: (address) =>
       listen(address, {
+        pings: options.pings ?? {},
         ...options.http2,
+        limits: options.limits,
         tls: options.tls,
         keepalive: options.keepalive,
         request(stream, fields, end, peer) {

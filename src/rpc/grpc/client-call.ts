@@ -116,7 +116,12 @@ export class GrpcClientCall implements StreamListener, PendingCall {
   // PendingCall
 
   open(open: (fields: readonly string[], end: boolean, listener: StreamListener) => Stream): void {
-    const stream = open(this.#fields(), false, this);
+    let stream: Stream;
+    try {
+      stream = open(this.#fields(), false, this);
+    } catch (error) {
+      return this.#end(new RpcError(Code.Internal, (error as Error).message, { cause: error }));
+    }
     this.#stream = stream;
     const last = this.#requests.length - 1;
     this.#requests.forEach((request, i) => {

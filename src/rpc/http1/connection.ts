@@ -14,6 +14,8 @@ export interface Http1Events {
 }
 
 const MAX_HEAD = 64 * 1024;
+/** What may come before the answer to a request is whole. */
+const MAX_PIPELINED = 256 * 1024;
 const HIGH_WATER = 256 * 1024;
 const REASONS: Record<string, string> = {
   200: "OK",
@@ -38,6 +40,8 @@ export class Http1Connection {
   ended = false;
   /** Takes no further request. */
   draining = false;
+  greeted = false;
+  progress = 0;
   readonly #events: Http1Events;
   readonly #scheme: string;
   #input: Buffer = Buffer.alloc(0);
@@ -75,7 +79,16 @@ export class Http1Connection {
     this.#turn = undefined;
   }
 
+  get streams(): number {
+    return this.#turn ? 1 : 0;
+  }
+
+  get backlog(): number {
+    return this.output.length;
+  }
+
   taken(bytes: number): void {
+    this.progress += bytes;
     this.output.taken(bytes);
     if (this.output.length === 0) this.#turn?.drained();
   }
@@ -108,6 +121,7 @@ export class Http1Connection {
 
   #parse(): void {
     while (this.#body && this.#readBody(this.#body)) {}
+    if (this.#turn && this.#input.length > MAX_PIPELINED) throw new Refusal(413, "too many requests ahead of their answers");
     if (this.#body || this.#turn || this.ended) return;
     const end = this.#input.indexOf("\r\n\r\n");
     if (end < 0) {
@@ -148,6 +162,7 @@ export class Http1Connection {
     if (chunked) this.#body = { chunk: "size", left: 0 };
     else if (length > 0) this.#body = { left: length };
     if (expects && this.#body) this.#write("HTTP/1.1 100 Continue\r\n\r\n");
+    this.greeted = true;
     const turn = new Turn(this, keep, method === "HEAD");
     this.#turn = turn;
     const fields = [":method", method, ":scheme", this.#scheme, ":path", path, ":authority", host, ...headers];

@@ -90,6 +90,14 @@ export class Connection implements StreamOwner, FrameTarget {
     return this.#streams.size;
   }
 
+  get backlog(): number {
+    return this.#streams.queued + this.output.length;
+  }
+
+  get progress(): number {
+    return this.#sender.sentData;
+  }
+
   /** Whether request() may be called now. */
   get canOpen(): boolean {
     return !this.ended && !this.draining && this.#streams.size < this.peerMaxConcurrentStreams && this.#streams.idsLeft;
@@ -162,7 +170,6 @@ export class Connection implements StreamOwner, FrameTarget {
   // StreamOwner
 
   writeHeaders(stream: Stream, fields: readonly string[], end: boolean): void {
-    if (this.#pings) this.#pings.sent = true;
     if (this.client || !this.#overLimit(fields)) return this.#sender.headers(stream, fields, end);
     this.resetStream(stream, ErrorCode.INTERNAL_ERROR);
     const error = new Http2Error(ErrorCode.INTERNAL_ERROR, "more header fields than the client takes");
@@ -170,7 +177,6 @@ export class Connection implements StreamOwner, FrameTarget {
   }
 
   writeQueued(stream: Stream): boolean {
-    if (this.#pings) this.#pings.sent = true;
     return this.#sender.queued(stream);
   }
 
@@ -346,7 +352,7 @@ export class Connection implements StreamOwner, FrameTarget {
   onReset(id: number, code: number): void {
     const stream = this.#streams.get(id);
     if (!stream) {
-      this.#streams.closing(id);
+      this.#streams.checkIdle(id);
       return this.onIgnored();
     }
     if (!this.client) this.onIgnored();
@@ -380,7 +386,7 @@ export class Connection implements StreamOwner, FrameTarget {
 
   onPing(data: Uint8Array, ack: boolean): void {
     if (!ack) {
-      this.#pings?.ping(this.#now(), this.#streams.size);
+      this.#pings?.ping(this.#now(), this.#streams.size, this.#sender.frames);
       frameHeader(this.output, 8, FrameType.PING, Flag.ACK, 0);
       this.output.append(data);
       return this.#sender.wake();
@@ -408,7 +414,7 @@ export class Connection implements StreamOwner, FrameTarget {
       this.#sender.widenConnection(bytes);
     } else {
       const stream = this.#streams.get(id);
-      if (!stream) return void this.#streams.closing(id);
+      if (!stream) return this.#streams.checkIdle(id);
       if (bytes === 0) return this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of 0");
       if (stream.sendWindow + bytes > MAX_WINDOW) return this.#streamError(stream, ErrorCode.FLOW_CONTROL_ERROR, "window too large");
       if (bytes < DRIBBLE && stream.queued > 0) this.onIgnored();

@@ -18,20 +18,24 @@ export class PingGuard {
   readonly #withoutStreams: boolean;
   #last = Number.NEGATIVE_INFINITY;
   #strikes = 0;
-  /** Something was sent since the last ping: who measures round trips of what comes, does no harm. */
-  sent = false;
+  #sent = 0;
 
   constructor(policy: PingPolicy) {
     this.#minInterval = policy.minInterval ?? 300_000;
     this.#withoutStreams = policy.withoutStreams === true;
   }
 
-  /** Throws Http2Error with ENHANCE_YOUR_CALM. @param now milliseconds */
-  ping(now: number, streams: number): void {
+  /**
+   * Throws Http2Error with ENHANCE_YOUR_CALM.
+   * @param now milliseconds
+   * @param streams that are open
+   * @param sent frames of answers so far: who measures the round trips of what comes does no harm
+   */
+  ping(now: number, streams: number, sent: number): void {
     const last = this.#last;
     this.#last = now;
-    if (this.sent) {
-      this.sent = false;
+    if (sent !== this.#sent) {
+      this.#sent = sent;
       this.#strikes = 0;
       return;
     }

@@ -21,6 +21,10 @@ export class Sender {
   #window = DEFAULT_WINDOW;
   #frameSize = DEFAULT_FRAME_SIZE;
   #awake = false;
+  /** HEADERS and DATA frames so far. */
+  frames = 0;
+  /** Bytes of DATA that have gone. */
+  sentData = 0;
 
   /**
    * @param onOutput `output` is no longer empty
@@ -47,6 +51,7 @@ export class Sender {
 
   headers(stream: Stream, fields: readonly string[], end: boolean): void {
     const out = this.output;
+    this.frames++;
     const before = out.length;
     out.reserve(HEADER_SIZE);
     this.#encoder.encode(fields, out);
@@ -108,6 +113,8 @@ export class Sender {
     frameHeader(out, length, FrameType.DATA, end ? Flag.END_STREAM : 0, stream.id);
     stream.dequeue(length, out);
     this.#window -= length;
+    this.sentData += length;
+    this.frames++;
     this.wake();
     if (end) {
       stream.endAfterQueue = undefined;

@@ -5,8 +5,9 @@ import type { Exchange } from "../exchange.ts";
 import { Http1Connection } from "../http1/connection.ts";
 import type { Address, TlsServerOptions } from "../types.ts";
 import { Connection } from "./connection.ts";
-import { PREFACE } from "./frame.ts";
+import { Lobby } from "./lobby.ts";
 import type { ConnectionOptions } from "./options.ts";
+import { type ConnectionLimits, Rounds } from "./patrol.ts";
 import { type Keepalive, type Protocol, Session } from "./session.ts";
 import type { Stream, StreamListener } from "./stream.ts";
 import { serverTls } from "./tls.ts";
@@ -20,6 +21,7 @@ export interface Peer {
 }
 
 export interface ListenOptions extends ConnectionOptions {
+  limits?: ConnectionLimits;
   tls?: TlsServerOptions;
   keepalive?: Keepalive;
   /** Answers a request: returns who listens to the rest of it, or nothing to refuse it. */
@@ -59,6 +61,8 @@ class SocketPeer implements Peer {
 export async function listen(address: Address, options: ListenOptions): Promise<Http2Listener> {
   const sessions = new Set<Session>();
   const unix = "unix" in address;
+  const rounds = new Rounds(options.limits ?? {});
+  const lobby = new Lobby<Socket<Session | undefined>>(rounds);
   let closing = false;
   let allClosed: (() => void) | undefined;
 
@@ -75,28 +79,19 @@ export async function listen(address: Address, options: ListenOptions): Promise<
     const session: Session = new Session<Protocol>(socket, connection);
     socket.data = session;
     sessions.add(session);
+    lobby.leave(socket);
+    rounds.watch(session);
     if (options.keepalive && version === 2) session.keepAlive({ withoutStreams: true, ...options.keepalive });
     if (closing) connection.drain();
     session.wake();
     return session;
   };
 
-  /** What has come of sockets that have not shown yet which version they speak. */
-  const unsure = new Map<Socket<Session | undefined>, Uint8Array>();
-  const sniff = (socket: Socket<Session | undefined>, chunk: Uint8Array): void => {
-    const before = unsure.get(socket);
-    const bytes = before ? new Uint8Array([...before, ...chunk]) : chunk;
-    unsure.delete(socket);
-    // No method of HTTP/1.1 begins like the preface, "PRI".
-    const version = !options.request1 ? 2 : versionOf(bytes);
-    if (version) start(socket, version).data(bytes);
-    else unsure.set(socket, bytes);
-  };
-
   const handler: SocketHandler<Session | undefined> = {
     binaryType: "uint8array",
     open(socket) {
       if (!unix) socket.setNoDelay(true);
+      lobby.enter(socket);
       if (!options.tls && !options.request1) start(socket, 2);
     },
     handshake(socket, _, error) {
@@ -106,16 +101,18 @@ export async function listen(address: Address, options: ListenOptions): Promise<
       else if (!socket.data && (!options.request1 || socket.alpnProtocol === "h2")) start(socket, 2);
     },
     data(socket, chunk: Uint8Array) {
-      if (socket.data) socket.data.data(chunk);
-      else sniff(socket, chunk);
+      if (socket.data) return socket.data.data(chunk);
+      const known = lobby.listen(socket, chunk);
+      if (known) start(socket, options.request1 ? known.version : 2).data(known.bytes);
     },
     drain(socket) {
       socket.data?.drained();
     },
     close(socket, error) {
       const session = socket.data;
-      unsure.delete(socket);
+      lobby.leave(socket);
       if (!session) return;
+      rounds.forget(session);
       session.closed(error);
       sessions.delete(session);
       if (sessions.size === 0) allClosed?.();
@@ -148,6 +145,7 @@ export async function listen(address: Address, options: ListenOptions): Promise<
       if (closing) return;
       closing = true;
       listener.stop(false);
+      lobby.close();
       if (unix) removeSocket(address.unix);
       if (sessions.size === 0) return;
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -160,14 +158,6 @@ export async function listen(address: Address, options: ListenOptions): Promise<
       clearTimeout(cutOff);
     },
   };
-}
-
-function versionOf(bytes: Uint8Array): 1 | 2 | undefined {
-  for (let i = 0; i < 3; i++) {
-    if (bytes[i] === undefined) return undefined;
-    if (bytes[i] !== PREFACE[i]) return 1;
-  }
-  return 2;
 }
 
 /** Removes a socket that a dead process left; one that somebody answers stays, and listen fails. */

@@ -29,7 +29,13 @@ export interface Protocol {
   drain(): void;
   ping?(): void;
   /** How many are open. */
-  readonly streams?: number;
+  readonly streams: number;
+  /** The peer's first frame or head has come. */
+  readonly greeted: boolean;
+  /** Bytes that wait for the peer. */
+  readonly backlog: number;
+  /** Changes whenever the peer takes of them. */
+  readonly progress: number;
 }
 
 export class Session<P extends Protocol = Protocol> {

@@ -51,6 +51,13 @@ export class StreamTable {
     this.#closed.add(id, "reset here");
   }
 
+  /** Bytes that wait to be sent on them. */
+  get queued(): number {
+    let sum = 0;
+    for (const { queued } of this.#open.values()) sum += queued;
+    return sum;
+  }
+
   values(): Stream[] {
     return [...this.#open.values()];
   }
@@ -62,10 +69,15 @@ export class StreamTable {
     return all;
   }
 
-  /** How a stream closed that is not open. Throws Http2Error for one that is idle. */
-  closing(id: number): Closing {
+  /** Throws Http2Error for a stream that was never there, nor passed over. */
+  checkIdle(id: number): void {
     const last = this.#client === (id % 2 === 1) ? this.#nextId - 2 : this.lastPeerId;
     if (id > last) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, `a frame for the idle stream ${id}`);
+  }
+
+  /** How a stream closed that is not open. Throws Http2Error for one that is idle. */
+  closing(id: number): Closing {
+    this.checkIdle(id);
     return this.#closed.find(id);
   }
 }

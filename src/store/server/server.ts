@@ -39,6 +39,8 @@ export async function serveEtcd(member: Member, addresses: readonly Address[], o
   const server = createRpcServer({
     services: [kvService(context), watchService(context), leaseService(context), maintenanceService(context), clusterService(context)],
     tls: options.tls,
+    // --grpc-keepalive-min-time
+    pings: { minInterval: 5000 },
     maxReceiveSize: maxRequest + GRPC_OVERHEAD,
   });
   const listeners: RpcListener[] = [];
