@@ -73,7 +73,8 @@ export class Call implements HandlerContext, RawCall {
 
   /** Starts the handler of a method that takes a stream; others start with their request. */
   start(timeout: number | undefined): void {
-    const { method, handle } = this.#bound;
+    const { method, handle, stats } = this.#bound;
+    stats.started++;
     if (timeout !== undefined) {
       const expire = () => this.cancel(new RpcError(Code.DeadlineExceeded, "context deadline exceeded"), true);
       this.#deadline = setTimeout(expire, Math.min(timeout, 0x7fffffff));
@@ -105,6 +106,9 @@ export class Call implements HandlerContext, RawCall {
   /** A request has come. */
   message(bytes: Uint8Array, cost: number): void {
     if (this.#finished) return;
+    const { stats } = this.#bound;
+    stats.received++;
+    stats.receivedBytes += bytes.length;
     if (this.#raw) return this.#rawMessage(this.#raw, bytes, cost);
     let request: Message;
     try {
@@ -185,6 +189,7 @@ export class Call implements HandlerContext, RawCall {
 
   #close(error: RpcError | undefined): void {
     this.#finished = true;
+    this.#bound.stats.handled[error?.code ?? Code.OK]!++;
     clearTimeout(this.#deadline);
     this.#queue?.end(error ?? new RpcError(Code.Canceled, "the call has ended"));
     this.#resume();
@@ -222,11 +227,18 @@ export class Call implements HandlerContext, RawCall {
   #answer(answer: unknown): void {
     if (this.#finished) return;
     try {
-      this.#sink.send(this.#encode(answer));
+      this.#send(this.#encode(answer));
     } catch (error) {
       return this.#failed(error);
     }
     this.finish(undefined);
+  }
+
+  #send(message: RawMessage): boolean {
+    const { stats } = this.#bound;
+    stats.sent++;
+    stats.sentBytes += message instanceof PreparedMessage ? message.bytes.length : message.length;
+    return this.#sink.send(message);
   }
 
   #encode(answer: unknown): RawMessage {
@@ -249,7 +261,7 @@ export class Call implements HandlerContext, RawCall {
       const { value, done } = await output.next();
       if (this.#finished) return;
       if (done) return this.finish(undefined);
-      if (this.#sink.send(this.#encode(value))) continue;
+      if (this.#send(this.#encode(value))) continue;
       await new Promise<void>((resolve) => {
         this.#drained = resolve;
       });
@@ -266,7 +278,7 @@ export class Call implements HandlerContext, RawCall {
   // RawCall
 
   send(message: RawMessage): boolean {
-    return this.#finished || this.#sink.send(this.#fromBinary(message));
+    return this.#finished || this.#send(this.#fromBinary(message));
   }
 
   end(error?: RpcError): void {

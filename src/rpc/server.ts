@@ -11,7 +11,7 @@ import type { PingPolicy } from "./http2/pings.ts";
 import { listen, type Peer } from "./http2/server.ts";
 import type { Keepalive } from "./http2/session.ts";
 import type { StreamListener } from "./http2/stream.ts";
-import { bindMethods, type Service } from "./service.ts";
+import { type BoundMethod, bindMethods, type Service } from "./service.ts";
 import type { Address, TlsServerOptions } from "./types.ts";
 import { isWeb, serveWeb } from "./web/serve.ts";
 
@@ -43,6 +43,8 @@ export interface RpcListener {
 }
 
 export interface RpcServer {
+  /** Its methods and what was counted of them, by "/package.Service/Method". */
+  readonly methods: ReadonlyMap<string, BoundMethod>;
   /** Throws what the system says of the address, such as EADDRINUSE. */
   listen(address: Address): Promise<RpcListener>;
 }
@@ -73,6 +75,7 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     return refuse(exchange, head.method === "POST" ? "415" : "404");
   };
   return {
+    methods,
     listen: (address) =>
       listen(address, {
         pings: options.pings ?? {},

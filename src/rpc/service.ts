@@ -1,5 +1,6 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { RawMethod } from "./raw.ts";
+import { MethodStats } from "./stats.ts";
 import type { ServiceImpl } from "./types.ts";
 
 /** A service and what answers it, for createRpcServer. */
@@ -22,6 +23,7 @@ export interface BoundMethod {
   readonly method: DescMethod;
   /** A function, or RawMethod; undefined where the implementation leaves it out. */
   readonly handle: unknown;
+  readonly stats: MethodStats;
 }
 
 export function bindMethods(services: readonly Service[]): Map<string, BoundMethod> {
@@ -30,7 +32,7 @@ export function bindMethods(services: readonly Service[]): Map<string, BoundMeth
     for (const method of desc.methods) {
       const handle = impl[method.localName];
       const bound = typeof handle === "function" ? handle.bind(impl) : handle instanceof RawMethod ? handle : undefined;
-      methods.set(methodPath(method), { method, handle: bound });
+      methods.set(methodPath(method), { method, handle: bound, stats: new MethodStats() });
     }
   }
   return methods;
