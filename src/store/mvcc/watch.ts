@@ -31,7 +31,7 @@ export class Watcher {
   synced = false;
   /** A reader that is behind; events wait in the log. */
   paused = false;
-  batch: Event[] | undefined;
+  batch: readonly Event[] | undefined;
   constructor(spec: WatchSpec, sink: WatchSink, next: number) {
     this.spec = spec;
     this.span = spanOf(spec.key, spec.end);
@@ -39,15 +39,52 @@ export class Watcher {
     this.next = next;
   }
 
+  /** Watchers of one kind and one span see the same. */
+  get kind(): number {
+    return (this.spec.noPut ? 1 : 0) | (this.spec.noDelete ? 2 : 0);
+  }
+
   wants(event: Event): boolean {
     return !(event.type === "put" ? this.spec.noPut : this.spec.noDelete);
   }
 }
 
+/** The synced watchers of one span. */
+class Group {
+  readonly watchers = new Set<Watcher>();
+  /** What the revisions that are being published hold for them, by their kind. */
+  readonly #batches: (Event[] | undefined)[] = [];
+
+  /** Returns whether it is the first. */
+  offer(event: Event): boolean {
+    const first = this.#batches[0] === undefined;
+    this.#batches[0] ??= [];
+    this.#batches[0].push(event);
+    return first;
+  }
+
+  /** Gives each watcher its batch: one array for all that have seen everything before it. */
+  deal(touched: Watcher[]): void {
+    const first = this.#batches[0]![0]!.kv.modRevision;
+    for (const w of this.watchers) {
+      const batch = w.next <= first ? this.#batchOf(w) : this.#batchOf(w).filter((e) => e.kv.modRevision >= w.next);
+      if (batch.length === 0) continue;
+      w.batch = batch;
+      touched.push(w);
+    }
+    this.#batches.length = 0;
+  }
+
+  #batchOf(w: Watcher): Event[] {
+    this.#batches[w.kind] ??= this.#batches[0]!.filter((e) => w.wants(e));
+    return this.#batches[w.kind]!;
+  }
+}
+
 export class WatchHub {
   readonly #mvcc: Mvcc;
-  readonly #byKey = new Map<string, Set<Watcher>>();
-  readonly #byRange = new Intervals<Set<Watcher>>();
+  readonly #byKey = new Map<string, Group>();
+  readonly #byRange = new Intervals<Group>();
   readonly #unsynced = new Set<Watcher>();
   #count = 0;
   /** Revisions up to here have been published to the synced. */
@@ -108,25 +145,20 @@ export class WatchHub {
     const from = this.#published + 1;
     this.#published = to;
     if (from > to || this.#count === this.#unsynced.size) return;
-    const touched: Watcher[] = [];
-    const offer = (w: Watcher, event: Event) => {
-      if (w.next > event.kv.modRevision || !w.wants(event)) return;
-      if (w.batch) w.batch.push(event);
-      else {
-        w.batch = [event];
-        touched.push(w);
-      }
+    const groups: Group[] = [];
+    const offer = (group: Group, event: Event) => {
+      if (group.offer(event)) groups.push(group);
     };
     for (let r = from; r <= to; r++) {
       this.#mvcc.log.visit(r, (event) => {
         const key = event.kv.text;
         const exact = this.#byKey.get(key);
-        if (exact) for (const w of exact) offer(w, event);
-        this.#byRange.visit(key, (set) => {
-          for (const w of set) offer(w, event);
-        });
+        if (exact) offer(exact, event);
+        this.#byRange.visit(key, (group) => offer(group, event));
       });
     }
+    const touched: Watcher[] = [];
+    for (const group of groups) group.deal(touched);
     for (const w of touched) {
       const { batch } = w;
       // Gone or paused by another one's sink; a paused one reads the log later.
@@ -169,13 +201,13 @@ export class WatchHub {
   #sync(watcher: Watcher): void {
     watcher.synced = true;
     const { span } = watcher;
-    let set = span.single ? this.#byKey.get(span.start) : this.#byRange.get(span);
-    if (!set) {
-      set = new Set();
-      if (span.single) this.#byKey.set(span.start, set);
-      else this.#byRange.add(span, set);
+    let group = span.single ? this.#byKey.get(span.start) : this.#byRange.get(span);
+    if (!group) {
+      group = new Group();
+      if (span.single) this.#byKey.set(span.start, group);
+      else this.#byRange.add(span, group);
     }
-    set.add(watcher);
+    group.watchers.add(watcher);
   }
 
   #unsync(watcher: Watcher): void {
@@ -184,9 +216,9 @@ export class WatchHub {
     watcher.next = Math.max(watcher.next, watcher.batch?.[0]?.kv.modRevision ?? this.#published + 1);
     watcher.batch = undefined;
     const { span } = watcher;
-    const set = span.single ? this.#byKey.get(span.start) : this.#byRange.get(span);
-    set?.delete(watcher);
-    if (!set || set.size > 0) return;
+    const group = span.single ? this.#byKey.get(span.start) : this.#byRange.get(span);
+    group?.watchers.delete(watcher);
+    if (!group || group.watchers.size > 0) return;
     if (span.single) this.#byKey.delete(span.start);
     else this.#byRange.delete(span);
   }

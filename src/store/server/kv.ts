@@ -1,10 +1,7 @@
 // The KV service. Requests are read, and answers written, without objects of
 // protobuf-es in between (wire/), for this is the way that every write takes.
-import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { DeleteRangeRequestSchema, KV, PutRequestSchema, RangeRequestSchema, TxnRequestSchema } from "../../rpc/gen/etcd/rpc_pb.ts";
-import { fromBinary } from "../../rpc/protobuf.ts";
 import { rawUnary, service } from "../../rpc/service.ts";
-import { Code, RpcError } from "../../rpc/types.ts";
 import { ANONYMOUS } from "../auth/types.ts";
 import type { Command, SentRequest } from "../command.ts";
 import { checkDelete, checkPut, checkRange, checkTxn } from "../mvcc/check.ts";
@@ -14,19 +11,10 @@ import { readDeleteRequest, readPutRequest, readRangeRequest, readTxnRequest } f
 import { deleteResponse, putResponse, rangeResponse, txnResponse } from "../wire/responses.ts";
 import { header, type ServerContext, wireHeader } from "./context.ts";
 import { answering, rpcError } from "./errors.ts";
-import { deleteOf, putOf, rangeOf, txnOf } from "./messages.ts";
+import { decoded, deleteOf, putOf, rangeOf, txnOf } from "./messages.ts";
 
 type Txn = Extract<Command, { type: "txn" }>;
 const NOTHING: readonly never[] = [];
-
-/** What wire/ leaves to protobuf-es. */
-function decoded<D extends DescMessage>(desc: D, request: Uint8Array): MessageShape<D> {
-  try {
-    return fromBinary(desc, request);
-  } catch (error) {
-    throw new RpcError(Code.Internal, `grpc: error unmarshalling request: ${(error as Error).message}`, { cause: error });
-  }
-}
 
 /** A method whose refusals become statuses. */
 const refusing = (handle: (request: Uint8Array) => Uint8Array | Promise<Uint8Array>) =>

@@ -1,5 +1,5 @@
 // Between the messages of etcd's protocol and the store's own types.
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { KeyValue } from "../../client/etcd.ts";
 import type { EventSchema, KeyValueSchema } from "../../rpc/gen/etcd/kv_pb.ts";
 import { Event_EventType } from "../../rpc/gen/etcd/kv_pb.ts";
@@ -13,11 +13,21 @@ import {
   RangeRequest_SortOrder,
   RangeRequest_SortTarget,
   type RequestOp,
-  type ResponseOpSchema,
   type TxnRequest,
 } from "../../rpc/gen/etcd/rpc_pb.ts";
+import { fromBinary } from "../../rpc/protobuf.ts";
+import { Code, RpcError } from "../../rpc/types.ts";
 import { Refused } from "../mvcc/errors.ts";
 import type { Compare, RangeRequest as CoreRange, TxnRequest as CoreTxn, Event, Op, OpAnswer, RangeAnswer } from "../mvcc/types.ts";
+
+/** A message that came as bytes; throws what its call ends with if they are none. */
+export function decoded<D extends DescMessage>(desc: D, request: Uint8Array): MessageShape<D> {
+  try {
+    return fromBinary(desc, request);
+  } catch (error) {
+    throw new RpcError(Code.Internal, `grpc: error unmarshalling request: ${(error as Error).message}`, { cause: error });
+  }
+}
 
 const present = (b: Uint8Array) => (b.length > 0 ? b : undefined);
 
@@ -114,42 +124,5 @@ function compareOf(c: CompareMessage): Compare {
       return { ...base, target: "value", value: value instanceof Uint8Array ? value : new Uint8Array(0) };
     case Compare_CompareTarget.LEASE:
       return { ...base, target: "lease", value: number };
-  }
-}
-
-type KeyValueInit = MessageInitShape<typeof KeyValueSchema>;
-
-export function keyValue(kv: KeyValue): KeyValueInit {
-  return {
-    key: kv.key,
-    value: kv.value,
-    createRevision: BigInt(kv.createRevision),
-    modRevision: BigInt(kv.modRevision),
-    version: BigInt(kv.version),
-    lease: kv.lease,
-  };
-}
-
-export function event(e: Event, prevKv: boolean): MessageInitShape<typeof EventSchema> {
-  return {
-    type: e.type === "put" ? Event_EventType.PUT : Event_EventType.DELETE,
-    kv: keyValue(e.kv),
-    prevKv: prevKv && e.prevKv ? keyValue(e.prevKv) : undefined,
-  };
-}
-
-export const rangeResponse = (a: RangeAnswer) => ({ kvs: a.kvs.map(keyValue), more: a.more, count: BigInt(a.count) });
-
-export function responseOp(a: OpAnswer): MessageInitShape<typeof ResponseOpSchema> {
-  const header = { revision: BigInt(a.revision) };
-  switch (a.type) {
-    case "range":
-      return { response: { case: "responseRange", value: { header, ...rangeResponse(a) } } };
-    case "put":
-      return { response: { case: "responsePut", value: { header, prevKv: a.prevKv && keyValue(a.prevKv) } } };
-    case "delete":
-      return { response: { case: "responseDeleteRange", value: { header, deleted: BigInt(a.deleted), prevKvs: a.prevKvs.map(keyValue) } } };
-    case "txn":
-      return { response: { case: "responseTxn", value: { header, succeeded: a.succeeded, responses: a.results.map(responseOp) } } };
   }
 }

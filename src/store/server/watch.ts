@@ -4,23 +4,28 @@ import {
   Watch,
   type WatchCreateRequest,
   WatchCreateRequest_FilterType,
-  type WatchRequest,
-  type WatchResponseSchema,
+  WatchRequestSchema,
+  WatchResponseSchema,
 } from "../../rpc/gen/etcd/rpc_pb.ts";
-import { service } from "../../rpc/service.ts";
+import { create, toBinary } from "../../rpc/protobuf.ts";
+import { PreparedMessage, type RawCall, type RawListener } from "../../rpc/raw.ts";
+import { raw, service } from "../../rpc/service.ts";
+import type { RpcError } from "../../rpc/types.ts";
 import { Refused } from "../mvcc/errors.ts";
 import { compareBytes } from "../mvcc/key.ts";
 import type { Event } from "../mvcc/types.ts";
 import type { Watcher } from "../mvcc/watch.ts";
 import { header, type ServerContext } from "./context.ts";
 import { rpcError } from "./errors.ts";
-import { event } from "./messages.ts";
+import { type EventForm, EventWriter } from "./events.ts";
+import { decoded } from "./messages.ts";
 
 type Response = MessageInitShape<typeof WatchResponseSchema>;
 
 interface Running {
   watcher: Watcher;
-  request: WatchCreateRequest;
+  form: EventForm;
+  progressNotify: boolean;
   /** Had no events since the last look. */
   quiet: boolean;
 }
@@ -31,96 +36,90 @@ const MOST_WAITING = 4 * 1024 * 1024;
 const NO_WATCH = -1n;
 
 export function watchService(context: ServerContext) {
-  return service(Watch, {
-    watch(requests, { signal }) {
-      const stream = new WatchStream(context);
-      signal.addEventListener("abort", () => stream.end(), { once: true });
-      stream.read(requests);
-      return stream.responses();
-    },
-  });
+  const events = new EventWriter(context);
+  return service(Watch, { watch: raw((call) => new WatchStream(context, events, call)) });
 }
 
-const sizeOf = (e: Event, prevKv: boolean) =>
-  e.kv.key.length + e.kv.value.length + 32 + (prevKv && e.prevKv ? e.prevKv.key.length + e.prevKv.value.length + 32 : 0);
-
-class WatchStream {
+class WatchStream implements RawListener {
   readonly #context: ServerContext;
+  readonly #writer: EventWriter;
+  readonly #call: RawCall;
   readonly #running = new Map<bigint, Running>();
   #nextId = 0n;
-  #outbox: { response: Response; bytes: number }[] = [];
+  /** What waits for the client to read. */
+  #outbox: PreparedMessage[] = [];
   #waitingBytes = 0;
+  #blocked = false;
   #paused = false;
   #progressAsked = false;
-  #ended: { error: unknown } | undefined;
-  #wake: (() => void) | undefined;
+  #ended = false;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor(context: ServerContext) {
+  constructor(context: ServerContext, writer: EventWriter, call: RawCall) {
     this.#context = context;
+    this.#writer = writer;
+    this.#call = call;
   }
 
-  async read(requests: AsyncIterable<WatchRequest>): Promise<void> {
-    try {
-      for await (const { requestUnion: request } of requests) {
-        if (this.#ended) return;
-        if (request.case === "createRequest") this.#create(request.value);
-        else if (request.case === "cancelRequest") this.#cancel(request.value.watchId);
-        else if (request.case === "progressRequest") this.#askProgress();
-      }
-      this.end();
-    } catch (error) {
-      this.end(error);
+  // RawListener
+
+  message(bytes: Uint8Array): void {
+    const { requestUnion: request } = decoded(WatchRequestSchema, bytes);
+    if (request.case === "createRequest") this.#create(request.value);
+    else if (request.case === "cancelRequest") this.#cancel(request.value.watchId);
+    else if (request.case === "progressRequest") this.#askProgress();
+  }
+
+  requestsEnd(): void {
+    this.#end();
+  }
+
+  canceled(): void {
+    this.#forget();
+  }
+
+  drained(): void {
+    this.#blocked = false;
+    let sent = 0;
+    while (sent < this.#outbox.length && !this.#blocked) {
+      const message = this.#outbox[sent++]!;
+      this.#waitingBytes -= message.bytes.length;
+      this.#blocked = !this.#call.send(message);
     }
+    this.#outbox.splice(0, sent);
+    if (!this.#blocked) this.#flowAgain();
   }
 
-  async *responses(): AsyncGenerator<Response> {
-    try {
-      for (;;) {
-        const batch = this.#outbox;
-        this.#outbox = [];
-        for (const { response, bytes } of batch) {
-          yield response;
-          this.#waitingBytes -= bytes;
-        }
-        this.#flowAgain();
-        if (this.#outbox.length > 0) continue;
-        if (this.#ended) {
-          if (this.#ended.error !== undefined) throw this.#ended.error;
-          return;
-        }
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
-    } finally {
-      this.end();
-    }
-  }
-
-  /** Idempotent. */
-  end(error?: unknown): void {
+  /** Ends the stream; what waits to be sent goes first. */
+  #end(error?: unknown): void {
     if (this.#ended) return;
-    this.#ended = { error };
+    this.#forget();
+    for (const message of this.#outbox.splice(0)) this.#call.send(message);
+    this.#call.end(error as RpcError | undefined);
+  }
+
+  #forget(): void {
+    this.#ended = true;
     clearInterval(this.#timer);
     for (const { watcher } of this.#running.values()) this.#context.member.watches.remove(watcher);
     this.#running.clear();
-    this.#wakeUp();
   }
 
-  #send(response: Response, bytes = 0): void {
-    this.#outbox.push({ response: { header: header(this.#context), ...response } as Response, bytes });
-    this.#waitingBytes += bytes;
-    if (this.#waitingBytes > MOST_WAITING && !this.#paused) {
-      this.#paused = true;
-      for (const { watcher } of this.#running.values()) this.#context.member.watches.pause(watcher);
+  #tell(response: Response): void {
+    const whole = { header: header(this.#context), ...response } as Response;
+    this.#send(new PreparedMessage(toBinary(WatchResponseSchema, create(WatchResponseSchema, whole))));
+  }
+
+  #send(message: PreparedMessage): void {
+    if (!this.#blocked) {
+      this.#blocked = !this.#call.send(message);
+      return;
     }
-    this.#wakeUp();
-  }
-
-  #wakeUp(): void {
-    this.#wake?.();
-    this.#wake = undefined;
+    this.#outbox.push(message);
+    this.#waitingBytes += message.bytes.length;
+    if (this.#waitingBytes <= MOST_WAITING || this.#paused) return;
+    this.#paused = true;
+    for (const { watcher } of this.#running.values()) this.#context.member.watches.pause(watcher);
   }
 
   #flowAgain(): void {
@@ -131,7 +130,7 @@ class WatchStream {
 
   #create(request: WatchCreateRequest): void {
     const { watches, state } = this.#context.member;
-    const refuse = (cancelReason: string) => this.#send({ watchId: NO_WATCH, created: true, canceled: true, cancelReason });
+    const refuse = (cancelReason: string) => this.#tell({ watchId: NO_WATCH, created: true, canceled: true, cancelReason });
     const key = request.key.length > 0 ? request.key : Uint8Array.of(0);
     const end = request.rangeEnd.length > 0 ? request.rangeEnd : undefined;
     if (end && !(end.length === 1 && end[0] === 0) && compareBytes(key, end) >= 0) return refuse("mvcc: watcher range is empty");
@@ -145,7 +144,7 @@ class WatchStream {
     }
     const startRevision = Number(request.startRevision) || state.mvcc.revision + 1;
     const { filters } = request;
-    this.#send({ watchId: id, created: true });
+    this.#tell({ watchId: id, created: true });
     const watcher = watches.add(
       {
         key,
@@ -158,18 +157,19 @@ class WatchStream {
         events: (events, revision) => this.#events(id, events, revision),
         compacted: (compacted) => {
           this.#running.delete(id);
-          this.#send({
+          this.#tell({
             watchId: id,
             canceled: true,
             compactRevision: BigInt(compacted),
             cancelReason: new Refused("compacted").message,
           });
         },
-        closed: (error) => this.end(rpcError(error)),
+        closed: (error) => this.#end(rpcError(error)),
       },
     );
     if (this.#paused) watches.pause(watcher);
-    this.#running.set(id, { watcher, request, quiet: true });
+    const form = { watchId: id, prevKv: request.prevKv, fragment: request.fragment };
+    this.#running.set(id, { watcher, form, progressNotify: request.progressNotify, quiet: true });
     if (request.progressNotify && !this.#timer) {
       this.#timer = setInterval(() => this.#tellQuiet(), this.#context.progressInterval);
       this.#timer.unref();
@@ -181,41 +181,20 @@ class WatchStream {
     if (!running) return;
     this.#context.member.watches.remove(running.watcher);
     this.#running.delete(id);
-    this.#send({ watchId: id, canceled: true });
+    this.#tell({ watchId: id, canceled: true });
   }
 
   #events(id: bigint, events: readonly Event[], revision: number): void {
     const running = this.#running.get(id);
     if (!running) return;
     running.quiet = false;
-    const { prevKv, fragment } = running.request;
-    let part: Event[] = [];
-    let bytes = 0;
-    const flush = (upTo: number, more: boolean) => {
-      const head = header(this.#context, upTo);
-      this.#send({ header: head, watchId: id, events: part.map((e) => event(e, prevKv)), fragment: more }, bytes);
-      part = [];
-      bytes = 0;
-    };
-    for (const e of events) {
-      const size = sizeOf(e, prevKv);
-      const before = part.at(-1);
-      if (before && bytes + size > this.#context.fragmentBytes) {
-        // Between revisions it is simply the next message; within one, only those who asked take a part.
-        const whole = before.kv.modRevision !== e.kv.modRevision;
-        if (whole || fragment) flush(before.kv.modRevision, !whole);
-      }
-      part.push(e);
-      bytes += size;
-    }
-    flush(revision, false);
+    for (const message of this.#writer.messages(events, revision, running.form)) this.#send(message);
     if (this.#progressAsked) this.#answerProgress();
   }
 
   #tellQuiet(): void {
     for (const [id, running] of this.#running) {
-      if (running.quiet && running.request.progressNotify && this.#context.member.watches.isCurrent(running.watcher))
-        this.#send({ watchId: id });
+      if (running.quiet && running.progressNotify && this.#context.member.watches.isCurrent(running.watcher)) this.#tell({ watchId: id });
       running.quiet = true;
     }
   }
@@ -235,6 +214,6 @@ class WatchStream {
       return;
     }
     this.#progressAsked = false;
-    this.#send({ watchId: NO_WATCH });
+    this.#tell({ watchId: NO_WATCH });
   }
 }

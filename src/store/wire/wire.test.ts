@@ -17,7 +17,8 @@ import { ANONYMOUS } from "../auth/types.ts";
 import { decodeCommand, encodeCommand } from "../codec.ts";
 import type { Compare, Event, Op, OpAnswer, RangeAnswer, TxnAnswer, TxnRequest } from "../mvcc/types.ts";
 import { tombstone, Version } from "../mvcc/types.ts";
-import { deleteOf, event, keyValue, putOf, rangeResponse as rangeInit, rangeOf, responseOp, txnOf } from "../server/messages.ts";
+import { deleteOf, putOf, rangeOf, txnOf } from "../server/messages.ts";
+import { event, keyValue, rangeResponse as rangeInit, responseOp } from "../testing/messages.ts";
 import { readDeleteRequest, readPutRequest, readRangeRequest, readTxnRequest } from "./requests.ts";
 import { deleteResponse, eventSize, putResponse, ResponseHeader, rangeResponse, txnResponse, watchEvents } from "./responses.ts";
 
