@@ -1,0 +1,210 @@
+// Debian's etcdctl at a store, as a transcript in which what differs from store
+// to store by chance (ids, addresses, times, sizes) has been given names, so
+// that two stores can be compared line by line.
+import { type DescMessage, fromBinary, toJsonString } from "@bufbuild/protobuf";
+import { until } from "./commands.ts";
+
+/** A command line of etcdctl, or one with more to it. */
+export type Step = string | Run | Background;
+
+export interface Run {
+  run: string;
+  stdin?: string;
+  /** Keeps the first group of a match in the output as $NAME for later command lines. */
+  save?: Record<string, RegExp>;
+  /** The output is a protobuf message of this type. */
+  decode?: DescMessage;
+  /** Don't compare the output, which says nothing. */
+  quiet?: boolean;
+  env?: Record<string, string>;
+}
+
+/** A command that goes on, is waited for, and is ended. */
+export interface Background {
+  background: string;
+  stdin?: string;
+  /** Wait for this in the output, if it says when the steps below may begin. */
+  ready?: RegExp;
+  /** What is done meanwhile. */
+  meanwhile: Step[];
+  /** Wait for this in the output before it is ended; it must stand at the end of all that is expected. */
+  until: RegExp;
+  save?: Record<string, RegExp>;
+}
+
+export interface Subject {
+  /** host:port of each member. */
+  endpoints: readonly string[];
+  /** Peer URLs. */
+  peers: readonly string[];
+  /** For files of the commands, as $DIR. */
+  dir: string;
+}
+
+/** Splits a command line as a shell does: blanks, single and double quotes, no expansion. */
+export function words(line: string): string[] {
+  return [...line.matchAll(/(?:[^\s'"]|'[^']*'|"[^"]*")+/g)].map(([word]) => word.replace(/'([^']*)'|"([^"]*)"/g, (_, a, b) => a ?? b));
+}
+
+const CHANCE: [RegExp, string][] = [
+  // A table's columns are as wide as what chance put in them.
+  [/-{2,}/g, "--"],
+  [/ {2,}/g, " "],
+  [/("raft_?term"|"raft_?index"|"raftAppliedIndex"|"dbSize(?:InUse)?"):"?\d+"?/gi, "$1:N"],
+  // Of endpoint status: term, index and applied index.
+  [/((?:true|false),) \d+, \d+, \d+,/g, "$1 N, N, N,"],
+  [/(\| (?:true|false) \|) \d+ \| \d+ \| \d+ \|/g, "$1 N | N | N |"],
+  [/("RaftTerm"|"RaftIndex"|"RaftAppliedIndex"|"DBSize") : \d+/g, "$1 : N"],
+  [/("version"|"Version")( ?: ?)"3\.\d+\.\d+"/g, '$1$2"V"'],
+  [/\b3\.\d+\.\d+\b/g, "V"],
+  [/\b\d+(\.\d+)? [kM]?B\b/g, "SIZE"],
+  [/remaining\(\d+s\)/g, "remaining(Ns)"],
+  [/"ttl":\d+,"granted-ttl"/g, '"ttl":N,"granted-ttl"'],
+  [/("TTL" : )\d+(\n"GrantedTTL")/g, "$1N$2"],
+  [/took(: | = )?[\d.]+(ms|µs|s)/g, "took T"],
+  [/"took":"[^"]*"/g, '"took":"T"'],
+  [/\| [\d.]+(ms|µs|s) \|/g, "| T |"],
+];
+
+export class Terminal {
+  readonly #subject: Subject;
+  readonly #ids = new Map<bigint, string>();
+  readonly #saved = new Map<string, string>();
+
+  constructor(subject: Subject) {
+    this.#subject = subject;
+  }
+
+  /** What the commands and their output look like, one after the other. */
+  async transcript(steps: readonly Step[]): Promise<string> {
+    let told = "";
+    for (const step of steps) {
+      told +=
+        typeof step === "object" && "background" in step
+          ? await this.#background(step)
+          : await this.#run(typeof step === "string" ? { run: step } : step);
+    }
+    return told;
+  }
+
+  #arguments(line: string): string[] {
+    return words(line).map((w) =>
+      w.replace(/\$(\w+)/g, (whole, name: string) => {
+        if (name === "DIR") return this.#subject.dir;
+        const member = /^(ENDPOINT|PEER)(\d)$/.exec(name);
+        if (member) return (member[1] === "PEER" ? this.#subject.peers : this.#subject.endpoints)[Number(member[2])]!;
+        return this.#saved.get(name) ?? whole;
+      }),
+    );
+  }
+
+  #spawn<In extends Uint8Array | "pipe">(line: string, stdin: In, env: Record<string, string> = {}) {
+    return Bun.spawn(["etcdctl", ...this.#arguments(line)], {
+      env: {
+        PATH: process.env.PATH,
+        HOME: this.#subject.dir,
+        ETCDCTL_API: "3",
+        ETCDCTL_ENDPOINTS: this.#subject.endpoints.join(","),
+        ...env,
+      },
+      stdin,
+      stdout: "pipe",
+      stderr: "pipe",
+      cwd: this.#subject.dir,
+    });
+  }
+
+  #keep(save: Record<string, RegExp> | undefined, out: string, line: string): void {
+    for (const [name, pattern] of Object.entries(save ?? {})) {
+      const found = pattern.exec(out)?.[1];
+      if (found === undefined) throw new Error(`etcdctl ${line}: no ${pattern} in\n${out}`);
+      this.#saved.set(name, found);
+    }
+  }
+
+  async #run({ run, stdin, save, decode, quiet, env }: Run): Promise<string> {
+    const child = this.#spawn(run, new TextEncoder().encode(stdin ?? ""), env);
+    const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
+    const [raw, err, code] = await Promise.all([new Response(child.stdout).bytes(), new Response(child.stderr).text(), child.exited]);
+    clearTimeout(timer);
+    const out = decode && code === 0 ? `${toJsonString(decode, fromBinary(decode, raw))}\n` : new TextDecoder().decode(raw);
+    this.#keep(save, out, run);
+    return `$ etcdctl ${run}\n${quiet ? "" : this.named(out + complaints(err))}${code ? `exit code ${code}\n` : ""}`;
+  }
+
+  async #background({ background, stdin, ready, meanwhile, until: end, save }: Background): Promise<string> {
+    // The input stays open, as a person's would.
+    const child = this.#spawn(background, "pipe");
+    child.stdin.write(stdin ?? "");
+    child.stdin.flush();
+    let out = "";
+    let ended = false;
+    const reading = (async () => {
+      for await (const chunk of child.stdout.pipeThrough(new TextDecoderStream())) out += chunk;
+      ended = true;
+    })();
+    const errors = new Response(child.stderr).text();
+    const wait = (pattern: RegExp) =>
+      until(
+        `${pattern} from etcdctl ${background}`,
+        () => {
+          if (pattern.test(out)) return true;
+          if (ended) throw new Error("it has ended");
+          return false;
+        },
+        20_000,
+        () => out,
+      );
+    try {
+      if (ready) await wait(ready);
+      this.#keep(save, out, background);
+      const done = await this.transcript(meanwhile);
+      await wait(end);
+      child.kill("SIGINT");
+      await reading;
+      return `$ etcdctl ${background} &\n${done.replace(/^/gm, "  ").trimEnd()}\n${this.named(out)}`;
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw new Error(`${(error as Error).message}\n${await errors}`, { cause: error });
+    } finally {
+      child.kill("SIGKILL");
+    }
+  }
+
+  /** The text with names in place of what differs by chance. */
+  named(output: string): string {
+    let named = output;
+    for (const [i, endpoint] of this.#subject.endpoints.entries()) named = named.replaceAll(endpoint, `CLIENT${i}`);
+    for (const [i, peer] of this.#subject.peers.entries()) named = named.replaceAll(peer, `PEER${i}`);
+    named = named.replaceAll(this.#subject.dir, "DIR");
+    named = named.replace(/(?<![\w.])-?(\d{15,20}|[0-9a-f]{13,16})(?!\w)/g, (token) => this.#nameOf(token));
+    for (const [pattern, name] of CHANCE) named = named.replace(pattern, name);
+    return named;
+  }
+
+  /** Ids are named in order of their first appearance, the same in decimal and in hexadecimal. */
+  #nameOf(token: string): string {
+    const readings = [
+      ...(/^-?\d+$/.test(token) ? [BigInt.asUintN(64, BigInt(token))] : []),
+      ...(/^[0-9a-f]{1,16}$/.test(token) ? [BigInt(`0x${token}`)] : []),
+    ];
+    const known = readings.map((id) => this.#ids.get(id)).find((name) => name !== undefined);
+    if (known) return known;
+    const name = `ID${new Set(this.#ids.values()).size}`;
+    for (const id of readings) this.#ids.set(id, name);
+    return name;
+  }
+}
+
+/** What etcdctl says on its stderr, without where and when. */
+function complaints(err: string): string {
+  return err
+    .split("\n")
+    .filter((l) => l !== "")
+    .map((l) => {
+      if (!l.startsWith("{")) return `${l}\n`;
+      const { msg, error } = JSON.parse(l) as { msg: string; error?: string };
+      return `! ${msg}${error ? `: ${error}` : ""}\n`;
+    })
+    .join("");
+}
