@@ -16,12 +16,15 @@ export interface Codec {
   encode(desc: DescMessage, message: Message): Uint8Array;
   /** Set where the bytes are protobuf's binary form. */
   readonly binary: boolean;
+  /** What a call ends with whose request can't be decoded. */
+  readonly malformed: Code;
 }
 
 export const binaryCodec: Codec = {
   decode: (desc, bytes) => fromBinary(desc, bytes),
   encode: (desc, message) => toBinary(desc, message),
   binary: true,
+  malformed: Code.Internal,
 };
 
 /** Where a call's answer goes. */
@@ -114,7 +117,7 @@ export class Call implements HandlerContext, RawCall {
     try {
       request = this.#codec.decode(this.#bound.method.input, bytes);
     } catch (error) {
-      return this.finish(unmarshalling(error));
+      return this.finish(this.#unmarshalling(error));
     }
     if (this.#queue) return this.#queue.push(request, cost);
     this.#sink.consume(cost);
@@ -131,10 +134,15 @@ export class Call implements HandlerContext, RawCall {
       try {
         request = binaryCodec.encode(input, this.#codec.decode(input, bytes));
       } catch (error) {
-        return this.finish(unmarshalling(error));
+        return this.finish(this.#unmarshalling(error));
       }
     }
     this.#guarded(() => listener.message(request));
+  }
+
+  #unmarshalling(error: unknown): RpcError {
+    const message = `grpc: error unmarshalling request: ${(error as Error).message}`;
+    return new RpcError(this.#codec.malformed, message, { cause: error });
   }
 
   /** Runs a handler's code; the call ends with what it throws. */
@@ -330,7 +338,5 @@ export class Call implements HandlerContext, RawCall {
   }
 }
 
-const unmarshalling = (error: unknown) =>
-  new RpcError(Code.Internal, `grpc: error unmarshalling request: ${(error as Error).message}`, { cause: error });
 const moreThanOne = () => new RpcError(Code.Internal, "more than one request for a method that takes one");
 const noRequest = () => new RpcError(Code.Internal, "no request for a method that takes one");

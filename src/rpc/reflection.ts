@@ -1,35 +1,46 @@
 // Server reflection (grpc/grpc, doc/server-reflection.md), so that tools can
 // call the services without their proto files.
-import { type DescFile, type DescService, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { createFileRegistry, type DescFile, type DescService, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import {
+  file_grpc_reflection_v1_reflection as file,
   ServerReflection,
   type ServerReflectionRequest,
   type ServerReflectionResponseSchema,
 } from "./gen/grpc/reflection/v1/reflection_pb.ts";
-import { ServerReflection as ServerReflectionAlpha } from "./gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { type Service, service } from "./service.ts";
 import { Code } from "./types.ts";
 
 type Answer = MessageInitShape<typeof ServerReflectionResponseSchema>["messageResponse"];
 
+/** The same service under the name that older tools know: its messages differ in their package alone. */
+function alpha(): DescService {
+  const rename = (name: string) => name.replace(/\bgrpc\.reflection\.v1\b/, "grpc.reflection.v1alpha");
+  const proto = fromBinary(FileDescriptorProtoSchema, toBinary(FileDescriptorProtoSchema, file.proto));
+  proto.name = proto.name.replace("/v1/", "/v1alpha/");
+  proto.package = rename(proto.package);
+  for (const { method } of proto.service) {
+    for (const each of method) {
+      each.inputType = rename(each.inputType);
+      each.outputType = rename(each.outputType);
+    }
+  }
+  for (const { field } of proto.messageType) for (const each of field) each.typeName = rename(each.typeName);
+  return createFileRegistry(proto, () => undefined).getService(rename(ServerReflection.typeName))!;
+}
+
 /** The services that answer questions about `services`: the protocol's v1, and v1alpha for older tools. */
 export function reflection(services: readonly DescService[]): Service[] {
-  const index = new Index([...services, ServerReflection, ServerReflectionAlpha]);
+  const older = alpha();
+  const index = new Index([...services, ServerReflection, older]);
   async function* answer(requests: AsyncIterable<ServerReflectionRequest>) {
     for await (const request of requests) {
       const { host, messageRequest } = request;
       yield { validHost: host, originalRequest: { host, messageRequest }, messageResponse: index.answer(messageRequest) };
     }
   }
-  return [
-    service(ServerReflection, { serverReflectionInfo: (requests) => answer(requests) }),
-    // Its messages differ in their package alone.
-    service(ServerReflectionAlpha, {
-      serverReflectionInfo: (requests) =>
-        answer(requests as AsyncIterable<object> as AsyncIterable<ServerReflectionRequest>) as AsyncIterable<object>,
-    }),
-  ];
+  const impl = { serverReflectionInfo: (requests: AsyncIterable<ServerReflectionRequest>) => answer(requests) };
+  return [service(ServerReflection, impl), { desc: older, impl }];
 }
 
 class Index {

@@ -13,6 +13,8 @@ import type { Keepalive } from "./http2/session.ts";
 import type { StreamListener } from "./http2/stream.ts";
 import { type BoundMethod, bindMethods, type Service } from "./service.ts";
 import type { Address, TlsServerOptions } from "./types.ts";
+import { connectGet } from "./web/connect.ts";
+import { Cors } from "./web/cors.ts";
 import { isWeb, serveWeb } from "./web/serve.ts";
 
 export { PreparedMessage, raw, rawUnary, service } from "./service.ts";
@@ -24,6 +26,8 @@ export interface RpcServerOptions {
   maxReceiveSize?: number;
   /** Compress answers of at least this many bytes with gzip, where the client takes it. Default: never. */
   compressFrom?: number;
+  /** Origins whose pages may call over gRPC-Web and Connect, "*" for all. Default: none. */
+  cors?: readonly string[];
   /** Answers GET requests beside the services, such as /health and /metrics. */
   fetch?: Fetch;
   /** Ask silent clients whether they are there. Default: never. */
@@ -63,13 +67,27 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     maxReceiveSize: options.maxReceiveSize ?? DEFAULT_MAX_MESSAGE,
     compressFrom: options.compressFrom ?? Number.POSITIVE_INFINITY,
   };
+  const cors = options.cors && new Cors(options.cors);
+  const names = new Set(options.services.map(({ desc }) => desc.typeName));
+  const isService = (name: string) => names.has(name);
   /** All but native gRPC, over either version of HTTP. */
-  const web = (exchange: Exchange, fields: readonly string[], end: boolean, head: RequestHead, peer: Peer): StreamListener => {
+  const web = (plain: Exchange, fields: readonly string[], end: boolean, head: RequestHead, peer: Peer): StreamListener => {
+    const exchange = cors?.wrap(plain, fields) ?? plain;
+    if (head.method === "OPTIONS" && cors) {
+      const preflight = cors.preflight(fields);
+      if (preflight) return ends(plain, preflight);
+    }
     if (isWeb(head.contentType)) {
       if (head.method !== "POST") return refuse(exchange, "405");
       const bound = methods.get(head.path);
       if (!bound) return refuse(exchange, "404");
       return serveWeb(exchange, fields, end, bound, head.contentType, peer, grpc) ?? refuse(exchange, "415");
+    }
+    const query = head.method === "GET" ? head.path.indexOf("?") : -1;
+    const bound = query > 0 ? methods.get(head.path.slice(0, query)) : undefined;
+    if (bound?.method.methodKind === "unary") {
+      if (bound.method.idempotency !== NO_SIDE_EFFECTS) return refuse(exchange, "405", ["allow", "POST"]);
+      return connectGet(exchange, fields, new URLSearchParams(head.path.slice(query)), bound, peer, grpc) ?? refuse(exchange, "415");
     }
     if (options.fetch && (head.method === "GET" || head.method === "HEAD")) return serveFetch(exchange, fields, options.fetch);
     return refuse(exchange, head.method === "POST" ? "415" : "404");
@@ -87,13 +105,15 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
           const head = requestHead(fields);
           if (!GRPC.test(head.contentType)) return web(stream, fields, end, head, peer);
           if (head.method !== "POST") return refuse(stream, "405");
-          return serveGrpc(stream, fields, end, methods.get(head.path), head.path, peer, grpc);
+          return serveGrpc(stream, fields, end, methods.get(head.path), head.path, isService, peer, grpc);
         },
         request1: (exchange, fields, end, peer) => web(exchange, fields, end, requestHead(fields), peer),
       }),
   };
 }
 
+/** google.protobuf.MethodOptions.IdempotencyLevel. */
+const NO_SIDE_EFFECTS = 1;
 const GRPC = /^application\/grpc($|[+;])/;
 
 interface RequestHead {
@@ -113,7 +133,10 @@ function requestHead(fields: readonly string[]): RequestHead {
   return head;
 }
 
-function refuse(exchange: Exchange, status: string): StreamListener {
-  exchange.sendHeaders([":status", status], true);
+const refuse = (exchange: Exchange, status: string, more: readonly string[] = []) => ends(exchange, [":status", status, ...more]);
+
+/** An answer without a body. */
+function ends(exchange: Exchange, fields: readonly string[]): StreamListener {
+  exchange.sendHeaders(fields, true);
   return { headers() {}, data() {}, failed() {} };
 }

@@ -1,5 +1,7 @@
 // Health and reflection, and what tools make of them: buf curl knows the services by reflection alone.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { fromBinary } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { connect, createClient } from "./client.ts";
 import { KV } from "./gen/etcd/rpc_pb.ts";
 import { Health, HealthCheckResponse_ServingStatus as Serving } from "./gen/grpc/health/v1/health_pb.ts";
@@ -49,6 +51,32 @@ test("reflection lists services and answers what it does not know", async () => 
   });
   expect(answers[1]).toMatchObject({ case: "errorResponse", value: { errorCode: Code.NotFound } });
   expect(answers[2]).toMatchObject({ case: "fileDescriptorResponse" });
+});
+
+test("reflection answers under its older name too, which is in its own list", async () => {
+  using channel = connect(listener.address);
+  const older = reflection([])[1]!.desc;
+  expect(older.typeName).toBe("grpc.reflection.v1alpha.ServerReflection");
+  async function* requests() {
+    yield { messageRequest: { case: "listServices", value: "" } };
+    yield { messageRequest: { case: "fileContainingSymbol", value: older.typeName } };
+  }
+  const client = createClient(older, channel) as unknown as {
+    serverReflectionInfo(requests: AsyncIterable<object>): AsyncIterable<object>;
+  };
+  const answers = [];
+  for await (const answer of client.serverReflectionInfo(requests())) answers.push(answer);
+  expect(answers[0]).toMatchObject({
+    $typeName: "grpc.reflection.v1alpha.ServerReflectionResponse",
+    messageResponse: {
+      case: "listServicesResponse",
+      value: { service: [{}, {}, { name: ServerReflection.typeName }, { name: older.typeName }] },
+    },
+  });
+  const { fileDescriptorProto } = (answers[1] as { messageResponse: { value: { fileDescriptorProto: Uint8Array[] } } }).messageResponse
+    .value;
+  const proto = fromBinary(FileDescriptorProtoSchema, fileDescriptorProto[0]!);
+  expect([proto.name, proto.package]).toEqual(["grpc/reflection/v1alpha/reflection.proto", "grpc.reflection.v1alpha"]);
 });
 
 const buf = Bun.which("buf", { PATH: `${import.meta.dir}/../../node_modules/.bin:${process.env.PATH}` });

@@ -24,16 +24,26 @@ export enum Code {
   Unauthenticated = 16,
 }
 
+/** What a status says beyond code and message: a message of any type, by its full name. */
+export interface ErrorDetail {
+  /** Such as "google.rpc.ErrorInfo". */
+  readonly type: string;
+  /** In protobuf's binary form. */
+  readonly value: Uint8Array;
+}
+
 /** A call that ended with a status other than OK. */
 export class RpcError extends Error {
   readonly code: Code;
   /** Trailing metadata that came with the status. */
   readonly metadata: Headers;
-  constructor(code: Code, message: string, options: { cause?: unknown; metadata?: Headers } = {}) {
+  readonly details: readonly ErrorDetail[];
+  constructor(code: Code, message: string, options: { cause?: unknown; metadata?: Headers; details?: readonly ErrorDetail[] } = {}) {
     super(message, { cause: options.cause });
     this.name = "RpcError";
     this.code = code;
     this.metadata = options.metadata ?? new Headers();
+    this.details = options.details ?? [];
   }
 }
 

@@ -1,10 +1,13 @@
 import { Code, RpcError } from "../types.ts";
-import { tooLarge } from "./framing.ts";
 
 // Few calls are compressed: zlib is loaded with the first.
 const zlib = () => process.getBuiltinModule("node:zlib");
 
 export const ENCODINGS = "identity,gzip";
+
+/** Whether a list of encodings, as clients send it, has gzip. */
+export const listsGzip = (value: string | undefined): boolean =>
+  value?.split(",").some((name) => name.trim().split(";")[0] === "gzip") ?? false;
 
 export const compress = (data: Uint8Array): Uint8Array => zlib().gzipSync(data, { level: 1 });
 
@@ -19,7 +22,10 @@ export function decompress(data: Uint8Array, encoding: string | undefined, max: 
   try {
     return zlib().gunzipSync(data, { maxOutputLength: max });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") throw tooLarge(max + 1, max);
+    if ((error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") throw tooLargeUnpacked(max);
     throw new RpcError(Code.Internal, "grpc: failed to decompress the received message", { cause: error });
   }
 }
+
+const tooLargeUnpacked = (max: number) =>
+  new RpcError(Code.ResourceExhausted, `grpc: received message after decompression larger than max (${max + 1} vs. ${max})`);

@@ -2,7 +2,9 @@
 // (grpc/grpc, doc/PROTOCOL-HTTP2.md and doc/http-grpc-status-mapping.md).
 import { ErrorCode } from "../http2/errors.ts";
 import type { StreamFailure } from "../http2/stream.ts";
+import { decodeBinary, encodeBinary } from "../metadata.ts";
 import { Code, RpcError } from "../types.ts";
+import { decodeDetails, encodeStatus } from "./status.ts";
 
 /** Most bytes of a message that is received, unless said otherwise. */
 export const DEFAULT_MAX_MESSAGE = 4 * 1024 * 1024;
@@ -25,11 +27,16 @@ export function formatTimeout(ms: number): string {
 
 /** grpc-message: UTF-8 with all but printable ASCII, and "%", percent-encoded. */
 export function encodeMessage(text: string): string {
-  if (/^[ -$&-~]*$/.test(text)) return text;
+  // A space at either end would make a malformed field of it.
+  if (/^(?! )[ -$&-~]*(?<! )$/.test(text)) return text;
   let encoded = "";
-  for (const byte of new TextEncoder().encode(text)) {
+  const bytes = new TextEncoder().encode(text);
+  for (const [i, byte] of bytes.entries()) {
+    const outer = i === 0 || i === bytes.length - 1;
     encoded +=
-      byte >= 0x20 && byte <= 0x7e && byte !== 0x25 ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+      byte >= (outer ? 0x21 : 0x20) && byte <= 0x7e && byte !== 0x25
+        ? String.fromCharCode(byte)
+        : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
   }
   return encoded;
 }
@@ -78,17 +85,21 @@ export function errorOfFailure({ error, unprocessed, connection }: StreamFailure
 }
 
 /** Fields of a stream's end that carry a status. */
-export function statusFields(code: Code, message: string): string[] {
-  return message ? ["grpc-status", String(code), "grpc-message", encodeMessage(message)] : ["grpc-status", String(code)];
+export function statusFields({ code, message, details }: Pick<RpcError, "code" | "message" | "details">): string[] {
+  const fields = message ? ["grpc-status", String(code), "grpc-message", encodeMessage(message)] : ["grpc-status", String(code)];
+  if (details.length > 0) fields.push("grpc-status-details-bin", encodeBinary(encodeStatus(code, message, details)));
+  return fields;
 }
 
 /** The error of trailers, undefined for OK. */
 export function errorOfTrailers(fields: readonly string[], status: string, metadata: () => Headers): RpcError | undefined {
   let code: number | undefined;
   let message = "";
+  let details: RpcError["details"] = [];
   for (let i = 0; i < fields.length; i += 2) {
     if (fields[i] === "grpc-status") code = Number(fields[i + 1]);
     else if (fields[i] === "grpc-message") message = decodeMessage(fields[i + 1]!);
+    else if (fields[i] === "grpc-status-details-bin") details = decodeDetails(decodeBinary(fields[i + 1]!));
   }
   if (code === Code.OK) return undefined;
   if (code === undefined) {
@@ -96,5 +107,5 @@ export function errorOfTrailers(fields: readonly string[], status: string, metad
       ? new RpcError(Code.Unknown, "the answer ended without a grpc-status", { metadata: metadata() })
       : new RpcError(codeOfHttpStatus(status), `unexpected HTTP status ${status}`, { metadata: metadata() });
   }
-  return new RpcError(code in Code ? code : Code.Unknown, message, { metadata: metadata() });
+  return new RpcError(code in Code ? code : Code.Unknown, message, { metadata: metadata(), details });
 }

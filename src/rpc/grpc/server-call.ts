@@ -5,7 +5,7 @@ import { appendHeaders, toHeaders } from "../metadata.ts";
 import { PreparedMessage, type RawMessage } from "../raw.ts";
 import type { BoundMethod } from "../service.ts";
 import { Code, RpcError } from "../types.ts";
-import { compress, decompress, ENCODINGS } from "./compression.ts";
+import { compress, decompress, ENCODINGS, listsGzip } from "./compression.ts";
 import { Deframer, type Frame, prefix } from "./framing.ts";
 import { errorOfFailure, parseTimeout, statusFields } from "./protocol.ts";
 
@@ -40,7 +40,7 @@ function readHead(fields: readonly string[]): RequestHead {
         head.encoding = value;
         break;
       case "grpc-accept-encoding":
-        head.acceptsGzip = value.split(",").some((name) => name.trim() === "gzip");
+        head.acceptsGzip = listsGzip(value);
         break;
     }
   }
@@ -142,7 +142,7 @@ class GrpcServerCall implements StreamListener, CallSink {
     // Without a message before it, the status goes in the head: "Trailers-Only".
     const fields = this.#sentHead ? [] : [...HEAD];
     if (!this.#sentHead && headersSet) appendHeaders(fields, headersSet);
-    fields.push(...(error ? statusFields(error.code, error.message) : OK));
+    fields.push(...(error ? statusFields(error) : OK));
     if (error) appendHeaders(fields, error.metadata);
     if (trailersSet) appendHeaders(fields, trailersSet);
     this.#stream.sendHeaders(fields, true);
@@ -156,6 +156,7 @@ export function serveGrpc(
   end: boolean,
   bound: BoundMethod | undefined,
   path: string,
+  isService: (name: string) => boolean,
   peer: CallPeer,
   options: GrpcOptions,
 ): StreamListener {
@@ -165,11 +166,12 @@ export function serveGrpc(
     return call;
   }
   const [, service = "", method = ""] = path.split("/");
-  const known = `unknown service ${service}`;
-  stream.sendHeaders(
-    [...HEAD, ...statusFields(Code.Unimplemented, method ? known : `malformed method name: ${JSON.stringify(path)}`)],
-    true,
-  );
+  const message = !method
+    ? `malformed method name: ${JSON.stringify(path)}`
+    : isService(service)
+      ? `unknown method ${method} for service ${service}`
+      : `unknown service ${service}`;
+  stream.sendHeaders([...HEAD, ...statusFields({ code: Code.Unimplemented, message, details: [] })], true);
   return IGNORE;
 }
 

@@ -19,10 +19,13 @@ const MAX_PIPELINED = 256 * 1024;
 const HIGH_WATER = 256 * 1024;
 const REASONS: Record<string, string> = {
   200: "OK",
+  204: "No Content",
   400: "Bad Request",
   404: "Not Found",
   405: "Method Not Allowed",
   413: "Content Too Large",
+  415: "Unsupported Media Type",
+  431: "Request Header Fields Too Large",
 };
 
 class Refusal extends Error {
@@ -237,7 +240,7 @@ class Turn implements Exchange {
     }
     this.#chunked = !sized && !end;
     if (this.#chunked) text += "transfer-encoding: chunked\r\n";
-    else if (!sized) text += "content-length: 0\r\n";
+    else if (!sized && status !== "204") text += "content-length: 0\r\n";
     if (!this.#keep || this.#connection.draining) text += "connection: close\r\n";
     this.#connection.write(Buffer.from(`${text}\r\n`, "latin1"));
     if (end) this.#finish();

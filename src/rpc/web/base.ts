@@ -1,6 +1,7 @@
 // What gRPC-Web and Connect share: a call whose answer needs no HTTP trailers.
 import { Call, type CallPeer, type CallSink, type Codec } from "../call.ts";
 import type { Exchange } from "../exchange.ts";
+import { compress } from "../grpc/compression.ts";
 import { errorOfFailure } from "../grpc/protocol.ts";
 import type { StreamFailure, StreamListener } from "../http2/stream.ts";
 import { toHeaders } from "../metadata.ts";
@@ -11,6 +12,8 @@ import { Code, RpcError } from "../types.ts";
 export interface WebOptions {
   /** Most bytes of a request. */
   maxReceiveSize: number;
+  /** Compress answers of at least this many bytes, where the client takes it. */
+  compressFrom: number;
 }
 
 export abstract class WebCall implements StreamListener, CallSink {
@@ -55,14 +58,19 @@ export abstract class WebCall implements StreamListener, CallSink {
     this.exchange.consume(bytes);
   }
 
+  /** A message as it goes into a frame: compressed, where it is large and the client takes it. */
+  protected frameOf(message: RawMessage, takesGzip: boolean): { flags: number; data: Uint8Array } {
+    const prepared = message instanceof PreparedMessage;
+    const data = prepared ? message.bytes : message;
+    if (!takesGzip || data.length < this.options.compressFrom) return { flags: 0, data };
+    return { flags: 1, data: prepared ? message.packed(compress) : compress(data) };
+  }
+
   protected abstract body(chunk: Uint8Array): void;
   protected abstract bodyEnd(): void;
   abstract send(message: RawMessage): boolean;
   abstract finish(error: RpcError | undefined): void;
 }
-
-/** The bytes of a message, encoded before or not. */
-export const bytesOf = (message: RawMessage): Uint8Array => (message instanceof PreparedMessage ? message.bytes : message);
 
 /** The value of a field; undefined where there is none. */
 export function fieldOf(fields: readonly string[], name: string): string | undefined {

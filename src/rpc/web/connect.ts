@@ -2,20 +2,23 @@
 // POSTs of protobuf or JSON, streams as enveloped messages.
 import { binaryCodec, type CallPeer, type Codec } from "../call.ts";
 import type { Exchange } from "../exchange.ts";
-import { decompress } from "../grpc/compression.ts";
+import { decompress, listsGzip } from "../grpc/compression.ts";
 import { Deframer, prefix, tooLarge } from "../grpc/framing.ts";
-import { appendHeaders } from "../metadata.ts";
+import type { StreamListener } from "../http2/stream.ts";
+import { appendHeaders, encodeBinary } from "../metadata.ts";
 import { protobufEs } from "../protobuf.ts";
 import type { RawMessage } from "../raw.ts";
 import type { BoundMethod } from "../service.ts";
 import { Code, RpcError } from "../types.ts";
-import { bytesOf, fieldOf, WebCall, type WebOptions } from "./base.ts";
+import { fieldOf, WebCall, type WebOptions } from "./base.ts";
 
 const jsonCodec: Codec = {
   decode: (desc, bytes) => protobufEs().fromJsonString(desc, new TextDecoder().decode(bytes), { ignoreUnknownFields: true }),
   encode: (desc, message) => new TextEncoder().encode(protobufEs().toJsonString(desc, message)),
   binary: false,
+  malformed: Code.InvalidArgument,
 };
+const protoCodec: Codec = { ...binaryCodec, malformed: Code.InvalidArgument };
 
 /** Names of codes, and the HTTP status that a unary answer has with them. */
 const CODES: Record<Code, [name: string, status: number]> = {
@@ -40,15 +43,28 @@ const CODES: Record<Code, [name: string, status: number]> = {
 
 const END_STREAM = 2;
 const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
-const errorOf = (error: RpcError) => ({ code: CODES[error.code][0], ...(error.message ? { message: error.message } : {}) });
+const errorOf = ({ code, message, details }: RpcError) => ({
+  code: CODES[code][0],
+  ...(message ? { message } : {}),
+  ...(details.length > 0 ? { details: details.map(({ type, value }) => ({ type, value: encodeBinary(value) })) } : {}),
+});
 
-function codecOf(contentType: string): Codec {
-  return contentType.includes("json") ? jsonCodec : binaryCodec;
+const codecOf = (contentType: string): Codec => (contentType.includes("json") ? jsonCodec : protoCodec);
+
+/** What is wrong with the fields of every request of Connect. */
+function problemOf(fields: readonly string[]): RpcError | undefined {
+  const version = fieldOf(fields, "connect-protocol-version");
+  if (version !== undefined && version !== "1") {
+    return new RpcError(Code.InvalidArgument, `connect-protocol-version must be "1": got ${JSON.stringify(version)}`);
+  }
+  const timeout = fieldOf(fields, "connect-timeout-ms");
+  if (timeout === undefined || /^\d{1,10}$/.test(timeout)) return undefined;
+  return new RpcError(Code.InvalidArgument, `protocol error: invalid timeout ${JSON.stringify(timeout)}`);
 }
 
 function timeoutOf(fields: readonly string[]): number | undefined {
   const value = fieldOf(fields, "connect-timeout-ms");
-  return value !== undefined && /^\d{1,10}$/.test(value) ? Number(value) : undefined;
+  return value === undefined ? undefined : Number(value);
 }
 
 /** One message each way, each a whole body. */
@@ -56,16 +72,35 @@ export class ConnectUnaryCall extends WebCall {
   readonly timeout: number | undefined;
   readonly #contentType: string;
   readonly #encoding: string | undefined;
+  readonly #takesGzip: boolean;
+  readonly #problem: RpcError | undefined;
   readonly #parts: Uint8Array[] = [];
   #size = 0;
-  #answer: Uint8Array | undefined;
+  #answer: RawMessage | undefined;
 
-  constructor(exchange: Exchange, fields: readonly string[], bound: BoundMethod, peer: CallPeer, options: WebOptions) {
-    const contentType = fieldOf(fields, "content-type")!;
-    super(exchange, fields, bound, codecOf(contentType), peer, options);
-    this.#contentType = contentType;
-    this.#encoding = fieldOf(fields, "content-encoding");
-    this.timeout = timeoutOf(fields);
+  /** @param body in place of what the fields say of a POST's */
+  constructor(
+    exchange: Exchange,
+    fields: readonly string[],
+    bound: BoundMethod,
+    peer: CallPeer,
+    options: WebOptions,
+    body: { contentType: string; encoding: string | undefined } = {
+      contentType: fieldOf(fields, "content-type")!,
+      encoding: fieldOf(fields, "content-encoding"),
+    },
+  ) {
+    super(exchange, fields, bound, codecOf(body.contentType), peer, options);
+    this.#contentType = body.contentType;
+    this.#encoding = body.encoding;
+    this.#takesGzip = listsGzip(fieldOf(fields, "accept-encoding"));
+    this.#problem = problemOf(fields);
+    this.timeout = this.#problem ? undefined : timeoutOf(fields);
+  }
+
+  override start(timeout: number | undefined, end: boolean): void {
+    if (this.#problem) return this.call.finish(this.#problem);
+    super.start(timeout, end);
   }
 
   protected body(chunk: Uint8Array): void {
@@ -76,7 +111,8 @@ export class ConnectUnaryCall extends WebCall {
   }
 
   protected bodyEnd(): void {
-    const body = new Uint8Array(Buffer.concat(this.#parts));
+    // Most come as one.
+    const body = this.#parts.length === 1 ? this.#parts[0]! : new Uint8Array(Buffer.concat(this.#parts));
     const packed = this.#encoding !== undefined && this.#encoding !== "identity";
     try {
       this.call.message(packed ? decompress(body, this.#encoding, this.options.maxReceiveSize) : body, 0);
@@ -87,14 +123,15 @@ export class ConnectUnaryCall extends WebCall {
   }
 
   send(message: RawMessage): boolean {
-    this.#answer = bytesOf(message);
+    this.#answer = message;
     return true;
   }
 
   finish(error: RpcError | undefined): void {
-    const body = error ? json(errorOf(error)) : this.#answer!;
+    const { flags, data: body } = error ? { flags: 0, data: json(errorOf(error)) } : this.frameOf(this.#answer!, this.#takesGzip);
     const fields = [":status", String(error ? CODES[error.code][1] : 200), "content-type", error ? "application/json" : this.#contentType];
     fields.push("content-length", String(body.length));
+    if (flags) fields.push("content-encoding", "gzip");
     const { headersSet, trailersSet } = this.call;
     if (headersSet) appendHeaders(fields, headersSet);
     for (const headers of [trailersSet, error?.metadata]) {
@@ -110,17 +147,26 @@ export class ConnectStreamCall extends WebCall {
   readonly timeout: number | undefined;
   readonly #contentType: string;
   readonly #deframer: Deframer;
+  readonly #takesGzip: boolean;
+  readonly #problem: RpcError | undefined;
   #sentHead = false;
 
   constructor(exchange: Exchange, fields: readonly string[], bound: BoundMethod, peer: CallPeer, options: WebOptions) {
     const contentType = fieldOf(fields, "content-type")!;
     super(exchange, fields, bound, codecOf(contentType), peer, options);
     this.#contentType = contentType;
-    this.timeout = timeoutOf(fields);
+    this.#problem = problemOf(fields);
+    this.timeout = this.#problem ? undefined : timeoutOf(fields);
+    this.#takesGzip = options.compressFrom < Number.POSITIVE_INFINITY && listsGzip(fieldOf(fields, "connect-accept-encoding"));
     const encoding = fieldOf(fields, "connect-content-encoding");
     this.#deframer = new Deframer(options.maxReceiveSize, ({ flags, data, cost }) => {
       this.call.message(flags & 1 ? decompress(data, encoding, options.maxReceiveSize) : data, cost);
     });
+  }
+
+  override start(timeout: number | undefined, end: boolean): void {
+    if (this.#problem) return this.call.finish(this.#problem);
+    super.start(timeout, end);
   }
 
   protected body(chunk: Uint8Array): void {
@@ -135,8 +181,8 @@ export class ConnectStreamCall extends WebCall {
 
   send(message: RawMessage): boolean {
     this.#head();
-    const bytes = bytesOf(message);
-    return this.exchange.sendData(bytes, false, prefix(bytes.length));
+    const { flags, data } = this.frameOf(message, this.#takesGzip);
+    return this.exchange.sendData(data, false, prefix(data.length, flags));
   }
 
   finish(error: RpcError | undefined): void {
@@ -151,7 +197,28 @@ export class ConnectStreamCall extends WebCall {
     if (this.#sentHead) return;
     this.#sentHead = true;
     const fields = [":status", "200", "content-type", this.#contentType];
+    if (this.#takesGzip) fields.push("connect-content-encoding", "gzip");
     if (this.call.headersSet) appendHeaders(fields, this.call.headersSet);
     this.exchange.sendHeaders(fields);
   }
+}
+
+/** A unary call as GET, whose request stands in the query: for methods without side effects, so that answers may be cached. */
+export function connectGet(
+  exchange: Exchange,
+  fields: readonly string[],
+  query: URLSearchParams,
+  bound: BoundMethod,
+  peer: CallPeer,
+  options: WebOptions,
+): StreamListener | undefined {
+  const encoding = query.get("encoding");
+  if (encoding !== "proto" && encoding !== "json") return undefined;
+  const text = query.get("message") ?? "";
+  const message = query.get("base64") === "1" ? Buffer.from(text, "base64url") : Buffer.from(text, "utf8");
+  const body = { contentType: `application/${encoding}`, encoding: query.get("compression") ?? undefined };
+  const call = new ConnectUnaryCall(exchange, fields, bound, peer, options, body);
+  call.start(call.timeout, false);
+  call.data(new Uint8Array(message), true);
+  return call;
 }

@@ -2,14 +2,14 @@
 // frame of the body, as a browser can't read HTTP trailers.
 import { binaryCodec, type CallPeer } from "../call.ts";
 import type { Exchange } from "../exchange.ts";
-import { decompress } from "../grpc/compression.ts";
+import { decompress, listsGzip } from "../grpc/compression.ts";
 import { Deframer, prefix } from "../grpc/framing.ts";
 import { parseTimeout, statusFields } from "../grpc/protocol.ts";
 import { appendHeaders } from "../metadata.ts";
 import type { RawMessage } from "../raw.ts";
 import type { BoundMethod } from "../service.ts";
 import { Code, RpcError } from "../types.ts";
-import { bytesOf, fieldOf, WebCall, type WebOptions } from "./base.ts";
+import { fieldOf, WebCall, type WebOptions } from "./base.ts";
 
 const TRAILERS = 0x80;
 
@@ -21,11 +21,13 @@ export class GrpcWebCall extends WebCall {
   /** Of the text, less than the four characters that three bytes take. */
   #rest = "";
   #sentHead = false;
+  readonly #takesGzip: boolean;
 
   constructor(exchange: Exchange, fields: readonly string[], bound: BoundMethod, peer: CallPeer, options: WebOptions) {
     super(exchange, fields, bound, binaryCodec, peer, options);
     this.#contentType = fieldOf(fields, "content-type")!;
     this.#text = this.#contentType.startsWith("application/grpc-web-text");
+    this.#takesGzip = options.compressFrom < Number.POSITIVE_INFINITY && listsGzip(fieldOf(fields, "grpc-accept-encoding"));
     const encoding = fieldOf(fields, "grpc-encoding");
     this.#deframer = new Deframer(options.maxReceiveSize, ({ flags, data, cost }) => {
       this.call.message(flags & 1 ? decompress(data, encoding, options.maxReceiveSize) : data, this.#text ? 0 : cost);
@@ -59,12 +61,13 @@ export class GrpcWebCall extends WebCall {
 
   send(message: RawMessage): boolean {
     this.#head();
-    return this.#frame(0, bytesOf(message), false);
+    const { flags, data } = this.frameOf(message, this.#takesGzip);
+    return this.#frame(flags, data, false);
   }
 
   finish(error: RpcError | undefined): void {
     this.#head();
-    const fields = error ? statusFields(error.code, error.message) : ["grpc-status", "0"];
+    const fields = error ? statusFields(error) : ["grpc-status", "0"];
     if (error) appendHeaders(fields, error.metadata);
     if (this.call.trailersSet) appendHeaders(fields, this.call.trailersSet);
     let text = "";
@@ -76,6 +79,7 @@ export class GrpcWebCall extends WebCall {
     if (this.#sentHead) return;
     this.#sentHead = true;
     const fields = [":status", "200", "content-type", this.#contentType];
+    if (this.#takesGzip) fields.push("grpc-encoding", "gzip");
     if (this.call.headersSet) appendHeaders(fields, this.call.headersSet);
     this.exchange.sendHeaders(fields);
   }
