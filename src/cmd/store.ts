@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { logger } from "../platform/log.ts";
 import type { Address, TlsServerOptions } from "../rpc/types.ts";
+import type { TokenOptions } from "../store/auth/options.ts";
 import { bool, choice, command, duration, type Flag, integer, list, optionalText, text, UsageError, verbosity } from "./flags.ts";
 
 /** etcd's --auto-compaction-retention: a number of hours or a duration, or of revisions. */
@@ -33,6 +34,9 @@ const flags = {
   "auto-compaction-mode": choice(["periodic", "revision"], "periodic", "what --auto-compaction-retention counts"),
   "auto-compaction-retention": retention,
   "experimental-watch-progress-notify-interval": duration(600_000, "how often idle watches that ask for it are told the revision"),
+  "auth-token": text("TYPE", "simple", "tokens: simple, or jwt,sign-method=M[,pub-key=FILE][,priv-key=FILE][,ttl=5m]"),
+  "auth-token-ttl": integer("SECONDS", 300, "how long a simple token lasts unused", [1, 1_000_000_000]),
+  "bcrypt-cost": integer("N", 10, "the cost of hashing passwords", [4, 31]),
   v: verbosity,
 };
 
@@ -48,6 +52,7 @@ export default command({
     parseUrls("advertise-client-urls", values["advertise-client-urls"]);
     const metrics = parseUrls("listen-metrics-urls", values["listen-metrics-urls"]);
     const tls = tlsOf(values);
+    const token = await tokenOf(values["auth-token"]);
     for (const { url, secure } of listen) {
       if (secure && !tls) throw new UsageError(`--listen-client-urls ${url}: https needs --cert-file and --key-file`);
       if (!secure && tls && listen.some((l) => l.secure)) throw new UsageError(`--listen-client-urls ${url}: not together with https URLs`);
@@ -67,6 +72,12 @@ export default command({
       maxRequestBytes: values["max-request-bytes"],
       maxTxnOps: values["max-txn-ops"],
       autoCompaction: compactionOf(values["auto-compaction-mode"], values["auto-compaction-retention"]),
+      auth: {
+        token,
+        tokenTtl: values["auth-token-ttl"] * 1000,
+        bcryptCost: values["bcrypt-cost"],
+        certificateUsers: values["client-cert-auth"],
+      },
       progressInterval: values["experimental-watch-progress-notify-interval"],
     });
     try {
@@ -126,6 +137,21 @@ function tlsOf(v: {
     clientCa: ca ? readPem("trusted-ca-file", ca) : undefined,
     requireClientCert: v["client-cert-auth"],
   };
+}
+
+async function tokenOf(text: string): Promise<TokenOptions> {
+  const { parseTokenOptions } = await import("../store/auth/options.ts");
+  const bad = (error: unknown) =>
+    new UsageError(`invalid value ${JSON.stringify(text)} for flag --auth-token: ${(error as Error).message}`);
+  try {
+    const options = parseTokenOptions(text);
+    if (options.kind === "simple") return options;
+    const { JwtTokens } = await import("../store/auth/jwt.ts");
+    await JwtTokens.open(options);
+    return options;
+  } catch (error) {
+    throw bad(error);
+  }
 }
 
 function readPem(flag: string, path: string): string {

@@ -3,6 +3,7 @@
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Logger, logger } from "../platform/log.ts";
+import type { Author } from "./auth/types.ts";
 import { decodeCommand, encodeCommand } from "./codec.ts";
 import type { Alarm, AnswerOf, Command } from "./command.ts";
 import { type Applier, type Consensus, SoloConsensus } from "./consensus.ts";
@@ -137,21 +138,21 @@ export class Member implements Applier {
   }
 
   /** Sets or clears an alarm; clearing also tries a full disk again. */
-  async alarm(raise: boolean, alarm: Alarm): Promise<boolean> {
+  async alarm(raise: boolean, alarm: Alarm, by?: Author): Promise<boolean> {
     const own = !raise && alarm.kind === "nospace" && this.#failure?.error.noSpace === true;
     if (own) this.#failure = undefined;
-    return (await this.propose({ type: "alarm", raise, alarm })).changed || own;
+    return (await this.propose({ type: "alarm", by, raise, alarm })).changed || own;
   }
 
   /** Grants a lease of whole seconds; an id of 0n lets the store choose. */
-  grantLease(ttl: number, id: bigint): Promise<AnswerOf<Command & { type: "leaseGrant" }>> {
-    return this.propose({ type: "leaseGrant", id: id || freeLeaseId(this.state.lessor), ttl: Math.max(0, Math.ceil(ttl)) });
+  grantLease(ttl: number, id: bigint, by?: Author): Promise<AnswerOf<Command & { type: "leaseGrant" }>> {
+    return this.propose({ type: "leaseGrant", by, id: id || freeLeaseId(this.state.lessor), ttl: Math.max(0, Math.ceil(ttl)) });
   }
 
-  async compact(revision: number, physical = false): Promise<{ revision: number }> {
+  async compact(revision: number, physical = false, by?: Author): Promise<{ revision: number }> {
     // Below the first revision, all is compacted already.
     if (revision <= 0) throw new Refused("compacted");
-    const answer = await this.propose({ type: "compact", revision });
+    const answer = await this.propose({ type: "compact", by, revision });
     if (physical) await this.#pruning;
     return answer;
   }

@@ -1,9 +1,12 @@
 // What every service of the server needs.
 import type { Member } from "../member.ts";
 import { ResponseHeader } from "../wire/responses.ts";
+import type { Gate } from "./gate.ts";
 
 export interface ServerContext {
   readonly member: Member;
+  /** Who calls, and whether that matters. */
+  readonly gate: Gate;
   /** The member's name in member lists. */
   readonly name: string;
   /** URLs that clients are told. */

@@ -1,10 +1,12 @@
 // The KV service. Requests are read, and answers written, without objects of
-// protobuf-es in between (wire/), for this is the way that every write takes.
+// protobuf-es in between (wire/), for this is the way that every write takes;
+// kv-auth.ts has the way of those that auth asks who they are.
 import { DeleteRangeRequestSchema, KV, PutRequestSchema, RangeRequestSchema, TxnRequestSchema } from "../../rpc/gen/etcd/rpc_pb.ts";
 import { rawUnary, service } from "../../rpc/service.ts";
 import { ANONYMOUS } from "../auth/types.ts";
 import type { Command, SentRequest } from "../command.ts";
 import { checkDelete, checkPut, checkRange, checkTxn } from "../mvcc/check.ts";
+import { Refused } from "../mvcc/errors.ts";
 import { isReadOnly } from "../mvcc/txn.ts";
 import type { Op, OpAnswer, RangeRequest, TxnAnswer } from "../mvcc/types.ts";
 import { readDeleteRequest, readPutRequest, readRangeRequest, readTxnRequest } from "../wire/requests.ts";
@@ -27,7 +29,7 @@ const refusing = (handle: (request: Uint8Array) => Uint8Array | Promise<Uint8Arr
   });
 
 export function kvService(context: ServerContext) {
-  const { member } = context;
+  const { member, gate } = context;
 
   const propose = (command: Txn, answer: (applied: TxnAnswer) => Uint8Array): Promise<Uint8Array> =>
     member.propose(command).then(answer, refuse);
@@ -41,7 +43,13 @@ export function kvService(context: ServerContext) {
     sent,
   });
 
+  /** Auth may have been turned on while the barrier was awaited: then this client has not said who it is. */
+  const stillOff = () => {
+    if (gate.on) throw new Refused("user-empty");
+  };
+
   const range = (request: RangeRequest): Uint8Array => {
+    stillOff();
     const answer = member.state.mvcc.range(request);
     return rangeResponse(wireHeader(context), answer.revision, answer);
   };
@@ -81,12 +89,16 @@ export function kvService(context: ServerContext) {
       if (!isReadOnly(txn))
         return propose({ type: "txn", by: ANONYMOUS, ...txn, sent: asSent && { message: "TxnRequest", bytes } }, answer);
       const barrier = member.consensus.readBarrier();
-      return barrier ? barrier.then(() => answer(member.state.read(txn))).catch(refuse) : answer(member.state.read(txn));
+      const read = () => {
+        stillOff();
+        return answer(member.state.read(txn));
+      };
+      return barrier ? barrier.then(read).catch(refuse) : read();
     }),
 
-    compact: (r) =>
+    compact: (r, call) =>
       answering(async () => {
-        const { revision } = await member.compact(Number(r.revision), r.physical);
+        const { revision } = await gate.as(call, (by) => member.compact(Number(r.revision), r.physical, by));
         return { header: header(context, revision) };
       }),
   });

@@ -13,7 +13,7 @@ const TYPES: Record<AlarmKind, AlarmType> = { nospace: AlarmType.NOSPACE, corrup
 const message = ({ memberId, kind }: Alarm) => ({ memberID: memberId, alarm: TYPES[kind] });
 
 export function maintenanceService(context: ServerContext) {
-  const { member } = context;
+  const { member, gate } = context;
 
   return service(Maintenance, {
     status: () => {
@@ -35,7 +35,7 @@ export function maintenanceService(context: ServerContext) {
       };
     },
 
-    alarm: (r) =>
+    alarm: (r, call) =>
       answering(async () => {
         if (r.action === AlarmRequest_AlarmAction.GET) {
           const wanted = KINDS[r.alarm];
@@ -46,7 +46,7 @@ export function maintenanceService(context: ServerContext) {
         const kind = KINDS[r.alarm];
         if (!kind) return { header: header(context) };
         const alarm: Alarm = { memberId: r.memberID || member.identity.memberId, kind };
-        const changed = await member.alarm(raise, alarm);
+        const changed = await gate.as(call, (by) => member.alarm(raise, alarm, by));
         return { header: header(context), alarms: changed ? [message(alarm)] : [] };
       }),
 

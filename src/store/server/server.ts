@@ -3,8 +3,12 @@ import { createRpcServer, type RpcListener } from "../../rpc/server.ts";
 import type { Address, TlsServerOptions } from "../../rpc/types.ts";
 import { DEFAULT_MAX_REQUEST, type Member } from "../member.ts";
 import { MAX_TXN_OPS } from "../mvcc/check.ts";
+import { authService } from "./auth.ts";
 import type { ServerContext } from "./context.ts";
+import { type AuthOptions, Gate } from "./gate.ts";
+import { either, guarded } from "./guard.ts";
 import { kvService } from "./kv.ts";
+import { permittedKv } from "./kv-auth.ts";
 import { leaseService } from "./lease.ts";
 import { clusterService, maintenanceService } from "./maintenance.ts";
 import { watchService } from "./watch.ts";
@@ -19,6 +23,7 @@ export interface EtcdServerOptions {
   progressInterval?: number;
   maxRequestBytes?: number;
   maxTxnOps?: number;
+  auth?: AuthOptions;
 }
 
 /** What gRPC adds to a request around its largest value. */
@@ -29,6 +34,7 @@ export async function serveEtcd(member: Member, addresses: readonly Address[], o
   const clientUrls: string[] = [...(options.advertiseClientUrls ?? [])];
   const context: ServerContext = {
     member,
+    gate: await Gate.open(member, options.auth),
     name: options.name,
     clientUrls,
     peerUrls: options.peerUrls ?? [],
@@ -36,8 +42,16 @@ export async function serveEtcd(member: Member, addresses: readonly Address[], o
     fragmentBytes: maxRequest,
     maxTxnOps: options.maxTxnOps ?? MAX_TXN_OPS,
   };
+  const services = [
+    either(kvService(context), permittedKv(context), context.gate),
+    watchService(context),
+    leaseService(context),
+    maintenanceService(context),
+    clusterService(context),
+    authService(context),
+  ];
   const server = createRpcServer({
-    services: [kvService(context), watchService(context), leaseService(context), maintenanceService(context), clusterService(context)],
+    services: services.map((s) => guarded(s, member, context.gate)),
     tls: options.tls,
     // --grpc-keepalive-min-time
     pings: { minInterval: 5000 },

@@ -4,15 +4,16 @@ import {
   Watch,
   type WatchCreateRequest,
   WatchCreateRequest_FilterType,
+  type WatchRequest,
   WatchRequestSchema,
   WatchResponseSchema,
 } from "../../rpc/gen/etcd/rpc_pb.ts";
 import { create, toBinary } from "../../rpc/protobuf.ts";
 import { PreparedMessage, type RawCall, type RawListener } from "../../rpc/raw.ts";
 import { raw, service } from "../../rpc/service.ts";
-import type { RpcError } from "../../rpc/types.ts";
+import { Code, RpcError } from "../../rpc/types.ts";
 import { Refused } from "../mvcc/errors.ts";
-import { compareBytes } from "../mvcc/key.ts";
+import { compareBytes, spanOf } from "../mvcc/key.ts";
 import type { Event } from "../mvcc/types.ts";
 import type { Watcher } from "../mvcc/watch.ts";
 import { header, type ServerContext } from "./context.ts";
@@ -21,6 +22,8 @@ import { type EventForm, EventWriter } from "./events.ts";
 import { decoded } from "./messages.ts";
 
 type Response = MessageInitShape<typeof WatchResponseSchema>;
+
+type Request = WatchRequest["requestUnion"];
 
 interface Running {
   watcher: Watcher;
@@ -53,6 +56,8 @@ class WatchStream implements RawListener {
   #paused = false;
   #progressAsked = false;
   #ended = false;
+  /** While auth is on: requests that wait until it is known who asks. */
+  #asking: Promise<void> | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(context: ServerContext, writer: EventWriter, call: RawCall) {
@@ -65,12 +70,19 @@ class WatchStream implements RawListener {
 
   message(bytes: Uint8Array): void {
     const { requestUnion: request } = decoded(WatchRequestSchema, bytes);
-    if (request.case === "createRequest") this.#create(request.value);
+    // Those behind one that had to wait keep their order.
+    if (this.#asking || (request.case === "createRequest" && this.#context.gate.on)) this.#ask(request);
+    else this.#take(request);
+  }
+
+  #take(request: Request, refused?: string): void {
+    if (request.case === "createRequest") this.#create(request.value, refused);
     else if (request.case === "cancelRequest") this.#cancel(request.value.watchId);
     else if (request.case === "progressRequest") this.#askProgress();
   }
 
-  requestsEnd(): void {
+  requestsEnd(): void | Promise<void> {
+    if (this.#asking) return this.#asking.then(() => this.#end());
     this.#end();
   }
 
@@ -128,12 +140,37 @@ class WatchStream implements RawListener {
     for (const { watcher } of this.#running.values()) this.#context.member.watches.resume(watcher);
   }
 
-  #create(request: WatchCreateRequest): void {
+  /** Takes a request once it is known whether its client may see the keys. A watch that stands is not asked again. */
+  #ask(request: Request): void {
+    this.#asking = (this.#asking ?? Promise.resolve()).then(async () => {
+      const refused = request.case === "createRequest" ? await this.#notPermitted(request.value) : undefined;
+      if (!this.#ended) this.#take(request, refused);
+    });
+    this.#asking.catch((error) => this.#end(rpcError(error)));
+  }
+
+  async #notPermitted({ key, rangeEnd }: WatchCreateRequest): Promise<string | undefined> {
+    const { gate, member } = this.#context;
+    try {
+      await gate.as(this.#call, async (by) => {
+        const first = key.length > 0 ? key : Uint8Array.of(0);
+        if (gate.on) member.state.auth.permit(by, "read", spanOf(first, rangeEnd));
+      });
+      return undefined;
+    } catch (error) {
+      const told = rpcError(error);
+      if (!(told instanceof RpcError)) throw error;
+      return `rpc error: code = ${Code[told.code]} desc = ${told.message}`;
+    }
+  }
+
+  #create(request: WatchCreateRequest, refused: string | undefined): void {
     const { watches, state } = this.#context.member;
     const refuse = (cancelReason: string) => this.#tell({ watchId: NO_WATCH, created: true, canceled: true, cancelReason });
     const key = request.key.length > 0 ? request.key : Uint8Array.of(0);
     const end = request.rangeEnd.length > 0 ? request.rangeEnd : undefined;
     if (end && !(end.length === 1 && end[0] === 0) && compareBytes(key, end) >= 0) return refuse("mvcc: watcher range is empty");
+    if (refused !== undefined) return refuse(refused);
     if (request.watchId !== 0n && this.#running.has(request.watchId)) {
       return refuse("mvcc: duplicate watch ID provided on the WatchStream");
     }
