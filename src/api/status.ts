@@ -43,7 +43,7 @@ function failure(code: number, reason: string, message: string, details?: metaV1
     metadata: {},
     status: "Failure",
     message,
-    reason: reason as metaV1.StatusReason,
+    ...(reason ? { reason: reason as metaV1.StatusReason } : {}),
     ...(details ? { details } : {}),
     code,
   });
@@ -79,6 +79,8 @@ export const unsupportedMediaType = (types: string[]) =>
 export const tooManyRequests = (why: string, seconds: number) => failure(429, "TooManyRequests", why, { retryAfterSeconds: seconds });
 export const internalError = (why: string) =>
   failure(500, "InternalError", `Internal error occurred: ${why}`, { causes: [{ message: why }] });
+/** An error that the API has no reason for: its text as it is. */
+export const unknown = (why: string) => failure(500, "", why);
 export const serviceUnavailable = (why: string) => failure(503, "ServiceUnavailable", why);
 export const timeout = (why: string, seconds = 0) => failure(504, "Timeout", `Timeout: ${why}`, { retryAfterSeconds: seconds });
 

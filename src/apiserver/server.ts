@@ -1,6 +1,7 @@
 // The apiserver: the parts put together, their start and their end.
 import { decodeJson } from "../api/codec/json.ts";
 import { builtinMessage, decodeProtobuf } from "../api/codec/protobuf-decode.ts";
+import { encodeProtobuf } from "../api/codec/protobuf-encode.ts";
 import type { ServedResource } from "../api/discovery.ts";
 import type { KubeObject } from "../api/object.ts";
 import type { StoreClient } from "../client/etcd.ts";
@@ -27,6 +28,7 @@ import { type Network, parseNetwork } from "./services/ip.ts";
 import { ensureKubernetesService } from "./services/kubernetes.ts";
 import { ServiceAllocation } from "./services/services.ts";
 import { admissionSource, rbacSource, tokenLookup } from "./sources.ts";
+import type { ProtobufForm, StorageMediaType } from "./storage/codec.ts";
 import { Compactor } from "./storage/compactor.ts";
 import { Storage } from "./storage/storage.ts";
 import { token } from "./subresources/token.ts";
@@ -35,6 +37,15 @@ export interface ApiServerOptions {
   store: StoreClient;
   /** Where objects begin in the store; "/registry". */
   storePrefix?: string;
+  /** How new objects are stored; JSON, which the start is fastest with. */
+  storageMediaType?: StorageMediaType;
+  /** Seconds for which objects that expire share a lease of the store; 60. */
+  leaseReuse?: number;
+  /** Milliseconds between compactions of the store; 0 for none. 5 minutes. */
+  compactionInterval?: number;
+  /** Milliseconds that the store may take to answer /livez and /readyz; 2 000. */
+  healthcheckTimeout?: number;
+  readycheckTimeout?: number;
   /** Port 0 takes a free one. */
   listen: { host: string; port: number }[];
   /** PEM. */
@@ -83,7 +94,10 @@ export class ApiServer implements Component {
 
   constructor(options: ApiServerOptions) {
     this.#options = options;
-    const storage = new Storage(options.store, options.storePrefix ?? "/registry", decodeStored);
+    const storage = new Storage(options.store, options.storePrefix ?? "/registry", protobufForm, {
+      mediaType: options.storageMediaType,
+      leaseReuse: options.leaseReuse,
+    });
     const resources = new Resources(storage);
     const authorizer = new RbacAuthorizer(rbacSource(resources));
     const hooks = new Map<string, Hook>();
@@ -137,7 +151,7 @@ export class ApiServer implements Component {
     await this.#services.repair();
     const port = Number(new URL(this.#address ?? "https://127.0.0.1:6443").port || 443);
     await ensureKubernetesService(this.#registry, this.#networks, port, this.#options.advertiseAddress);
-    this.#compactor.start();
+    if (this.#options.compactionInterval !== 0) this.#compactor.start(this.#options.compactionInterval);
     this.#problem = undefined;
   }
 
@@ -179,17 +193,24 @@ export class ApiServer implements Component {
 
   #checks(): HealthChecks {
     const ping = () => undefined;
-    const etcd = async () => {
-      const { errors } = await this.#options.store.status();
-      return errors[0];
-    };
+    const { healthcheckTimeout = 2000, readycheckTimeout = 2000 } = this.#options;
+    const etcd = () => this.#storage.check(healthcheckTimeout);
+    const readiness = () => this.#storage.check(readycheckTimeout);
     const informers = () => (this.#storage.ready ? undefined : "the watch cache is loading");
     const live = new Map<string, Check>([
       ["ping", ping],
       ["log", ping],
       ["etcd", etcd],
     ]);
-    return { live, ready: new Map([...live, ["informer-sync", informers], ["shutdown", () => this.#problem]]) };
+    return {
+      live,
+      ready: new Map<string, Check>([
+        ...live,
+        ["etcd-readiness", readiness],
+        ["informer-sync", informers],
+        ["shutdown", () => this.#problem],
+      ]),
+    };
   }
 
   notReady(): string | undefined {
@@ -221,7 +242,19 @@ const served = (resources: Resources): ServedResource[] => [
   ...virtualKinds.map((info) => ({ info })),
 ];
 
-/** An object that upstream stored in protobuf. */
+/** Groups that upstream's own servers store as JSON. */
+const jsonGroups = /^(apiextensions|apiregistration)\.k8s\.io\//;
+
+/** Upstream's form of stored objects. */
+const protobufForm: ProtobufForm = {
+  decode: decodeStored,
+  encode(object) {
+    const { apiVersion = "", kind = "" } = object;
+    const message = jsonGroups.test(apiVersion) ? undefined : builtinMessage({ apiVersion, kind });
+    return message === undefined ? undefined : encodeProtobuf(message, object);
+  },
+};
+
 function decodeStored(bytes: Uint8Array): KubeObject {
   const value = decodeProtobuf(bytes, builtinMessage) as unknown as KubeObject;
   const message = builtinMessage({ apiVersion: value.apiVersion ?? "", kind: value.kind ?? "" });

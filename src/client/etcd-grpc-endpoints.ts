@@ -24,6 +24,9 @@ export const isUnreachable = (error: unknown) =>
   (error.code === Code.Unavailable || error.cause !== undefined) &&
   error.code !== Code.DeadlineExceeded;
 
+/** Metadata that has a member end a stream when it has lost touch with the others, as what it tells may be old by then. */
+export const REQUIRE_LEADER = { hasleader: "true" };
+
 /** Whether it failed before the server can have seen it. */
 const neverSent = (error: RpcError) => error.code === Code.Unavailable && /^connection to /.test(error.message);
 
@@ -40,7 +43,8 @@ export class Endpoints {
         connectTimeout,
         // A list of everything may be large; the store bounds what a request may be.
         maxReceiveSize: 2 ** 31 - 1,
-        keepalive: { interval: 10_000, timeout: 10_000 },
+        // A member that is gone without a word is noticed before leases of the cluster run out.
+        keepalive: { interval: 5000, timeout: 5000 },
       });
     });
   }
@@ -55,21 +59,30 @@ export class Endpoints {
   }
 
   /**
-   * Makes a call, at each endpoint in turn for a while.
+   * Makes a call at one endpoint, and at the next where that can't be reached or
+   * stays silent, until `timeout` milliseconds are over.
    *
-   * @param again whether the call may be made again although a server may have carried it out
+   * @param again whether the call may be made again although a server may have
+   *   carried it out; one that never left is made again in any case
+   * @param call gets the milliseconds that its attempt may take
    */
-  async call<T>(again: boolean, call: (channel: Channel) => Promise<T>): Promise<T> {
+  async call<T>(again: boolean, timeout: number, call: (channel: Channel, timeout: number) => Promise<T>): Promise<T> {
     const backoff = new Backoff({ initial: 20, max: 500, factor: 2, jitter: 0.5 });
+    const end = performance.now() + timeout;
+    // A member that stays silent leaves time for the others.
+    const longest = again && this.#channels.length > 1 ? timeout / 3 : timeout;
     for (let attempt = 1; ; attempt++) {
       const { channel } = this;
       try {
-        return await call(channel);
+        return await call(channel, Math.min(longest, Math.max(1, end - performance.now())));
       } catch (error) {
-        if (!isUnreachable(error)) throw error;
+        const silent = error instanceof RpcError && error.code === Code.DeadlineExceeded;
+        if (!silent && !isUnreachable(error)) throw error;
         this.next(channel);
-        if (attempt >= this.#channels.length + 2 || !(again || neverSent(error as RpcError))) throw error;
-        if (attempt >= this.#channels.length) await new Promise((resolve) => setTimeout(resolve, backoff.next()));
+        if (!again && (silent || !neverSent(error as RpcError))) throw error;
+        const pause = attempt % this.#channels.length === 0 ? backoff.next() : 0;
+        if (performance.now() + pause >= end) throw error;
+        if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
       }
     }
   }

@@ -108,10 +108,11 @@ const TEXTS: readonly [RegExp, StoreError["reason"]][] = [
   [/database space exceeded/, "no-space"],
   [/requested lease not found/, "lease-not-found"],
   [/request timed out/, "timeout"],
+  [/too many requests/, "busy"],
 ];
 
 const CODES: Partial<Record<Code, StoreError["reason"]>> = {
-  [Code.DeadlineExceeded]: "timeout",
+  [Code.DeadlineExceeded]: "deadline",
   [Code.Unavailable]: "unavailable",
   [Code.Canceled]: "unavailable",
   [Code.Internal]: "unavailable",

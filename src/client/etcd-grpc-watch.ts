@@ -6,15 +6,19 @@ import { createClient } from "../rpc/client.ts";
 import { type WatchRequestSchema, type WatchResponse, Watch as WatchService } from "../rpc/gen/etcd/rpc_pb.ts";
 import { Backoff } from "./backoff.ts";
 import { StoreError, type Watch, type WatchEvent, type WatchHandler, type WatchOptions } from "./etcd.ts";
-import { type Endpoints, isUnreachable, Requests } from "./etcd-grpc-endpoints.ts";
+import { type Endpoints, isUnreachable, REQUIRE_LEADER, Requests } from "./etcd-grpc-endpoints.ts";
 import { storeError, watchEvent } from "./etcd-grpc-messages.ts";
+import { ask, type Follower, OwnProgress, tellsProgressInOrder } from "./etcd-grpc-progress.ts";
 
 type Request = MessageInitShape<typeof WatchRequestSchema>;
+
+/** As a key and an end, all keys (etcd's WithFromKey). */
+const EVERYTHING = Uint8Array.of(0);
 
 /** The id of a progress answer to the whole stream. */
 const NO_WATCH = -1n;
 
-class RemoteWatch implements Watch {
+class RemoteWatch implements Watch, Follower {
   readonly key: Uint8Array;
   readonly options: WatchOptions;
   readonly handler: WatchHandler;
@@ -27,6 +31,8 @@ class RemoteWatch implements Watch {
   /** Of a message that comes in fragments. */
   part: WatchEvent[] = [];
   wantsProgress = false;
+  /** Finds out by itself where the store does not tell. */
+  own: OwnProgress | undefined;
 
   constructor(mux: WatchMux, id: bigint, key: Uint8Array, options: WatchOptions, handler: WatchHandler) {
     this.#mux = mux;
@@ -39,7 +45,23 @@ class RemoteWatch implements Watch {
 
   requestProgress(): void {
     this.wantsProgress = true;
-    this.#mux.requestProgress();
+    this.#mux.requestProgress(this);
+  }
+
+  watchAll(handler: WatchHandler): Watch {
+    return this.#mux.watch(EVERYTHING, { end: EVERYTHING, startRevision: this.next }, handler);
+  }
+
+  revision(): Promise<number> {
+    return this.#mux.revision();
+  }
+
+  told(revision: number): void {
+    this.#mux.told(this, revision);
+  }
+
+  lost(reason: { error: Error; compacted?: number }): void {
+    this.#mux.lost(this, reason);
   }
 
   cancel(): void {
@@ -52,6 +74,8 @@ export class WatchMux {
   readonly #watches = new Map<bigint, RemoteWatch>();
   #nextId = 1n;
   #requests: Requests<Request> | undefined;
+  /** Whether the member that the stream goes to can be asked how far it is. */
+  #inOrder: Promise<boolean> | undefined;
   #running = false;
   #closed = false;
   #stop = new AbortController();
@@ -80,8 +104,35 @@ export class WatchMux {
     if (this.#watches.size === 0) this.#endStream();
   }
 
-  requestProgress(): void {
-    this.#requests?.push({ requestUnion: { case: "progressRequest", value: {} } });
+  requestProgress(watch: RemoteWatch): void {
+    const requests = this.#requests;
+    if (!requests) return;
+    this.#inOrder ??= tellsProgressInOrder(this.#endpoints.channel);
+    void this.#inOrder.then((inOrder) => {
+      if (this.#requests !== requests || !watch.wantsProgress) return;
+      if (inOrder) requests.push({ requestUnion: { case: "progressRequest", value: {} } });
+      else if (watch.next > 0) {
+        watch.own ??= new OwnProgress(watch);
+        watch.own.find();
+      }
+    });
+  }
+
+  /** The store's revision now. Throws StoreError. */
+  revision(): Promise<number> {
+    return ask(this.#endpoints);
+  }
+
+  /** All up to the revision is known to have been delivered. */
+  told(watch: RemoteWatch, revision: number): void {
+    if (this.#watches.get(watch.id) === watch) this.#progress(watch, revision);
+  }
+
+  /** What the watch has not seen yet can't be found out any more. */
+  lost(watch: RemoteWatch, reason: { error: Error; compacted?: number }): void {
+    if (this.#watches.get(watch.id) !== watch) return;
+    this.#requests?.push({ requestUnion: { case: "cancelRequest", value: { watchId: watch.id } } });
+    this.#end(watch, reason);
   }
 
   close(): void {
@@ -105,9 +156,13 @@ export class WatchMux {
       const { channel } = this.#endpoints;
       const requests = new Requests<Request>();
       this.#requests = requests;
+      this.#inOrder = undefined;
       for (const watch of this.#watches.values()) this.#create(watch);
       try {
-        for await (const response of createClient(WatchService, channel).watch(requests, { signal: this.#stop.signal })) {
+        for await (const response of createClient(WatchService, channel).watch(requests, {
+          signal: this.#stop.signal,
+          headers: REQUIRE_LEADER,
+        })) {
           backoff.reset();
           this.#take(response);
         }
@@ -150,7 +205,7 @@ export class WatchMux {
         },
       },
     });
-    if (watch.wantsProgress) this.requestProgress();
+    if (watch.wantsProgress) this.requestProgress(watch);
   }
 
   #renumber(): void {
@@ -193,10 +248,14 @@ export class WatchMux {
     const last = events.at(-1)!.kv.modRevision;
     watch.next = last + 1;
     this.#call(watch, () => watch.handler.events(events, last));
+    watch.own?.delivered();
   }
 
   #created(watch: RemoteWatch, revision: number): void {
-    if (watch.next === 0) watch.next = revision + 1;
+    if (watch.next === 0) {
+      watch.next = revision + 1;
+      if (watch.wantsProgress) this.requestProgress(watch);
+    }
     if (watch.created) return;
     watch.created = true;
     this.#call(watch, () => watch.handler.created?.(revision));

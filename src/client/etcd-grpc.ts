@@ -15,7 +15,7 @@ import {
   type WatchHandler,
   type WatchOptions,
 } from "./etcd.ts";
-import { Endpoints, Requests } from "./etcd-grpc-endpoints.ts";
+import { Endpoints, REQUIRE_LEADER, Requests } from "./etcd-grpc-endpoints.ts";
 import { compareMessage, opResult, rangeRequest, rangeResult, requestOp, storeError } from "./etcd-grpc-messages.ts";
 import { WatchMux } from "./etcd-grpc-watch.ts";
 
@@ -82,7 +82,7 @@ export class EtcdClient implements StoreClient {
   }
 
   async status(): Promise<{ revision: number; dbSize: number; version: string; errors: string[] }> {
-    const r = await this.#call(true, (channel) => createClient(Maintenance, channel).status({}, { timeout: this.#timeout }));
+    const r = await this.#call(true, (channel, timeout) => createClient(Maintenance, channel).status({}, { timeout }));
     return { revision: revisionOf(r), dbSize: Number(r.dbSize), version: r.version, errors: r.errors };
   }
 
@@ -93,16 +93,16 @@ export class EtcdClient implements StoreClient {
   }
 
   #kv<T>(again: boolean, call: (kv: Client<typeof KV>, options: { timeout: number }) => Promise<T>): Promise<T> {
-    return this.#call(again, (channel) => call(createClient(KV, channel), { timeout: this.#timeout }));
+    return this.#call(again, (channel, timeout) => call(createClient(KV, channel), { timeout }));
   }
 
   #lease<T>(again: boolean, call: (lease: Client<typeof Lease>, options: { timeout: number }) => Promise<T>): Promise<T> {
-    return this.#call(again, (channel) => call(createClient(Lease, channel), { timeout: this.#timeout }));
+    return this.#call(again, (channel, timeout) => call(createClient(Lease, channel), { timeout }));
   }
 
-  async #call<T>(again: boolean, call: (channel: Channel) => Promise<T>): Promise<T> {
+  async #call<T>(again: boolean, call: (channel: Channel, timeout: number) => Promise<T>): Promise<T> {
     try {
-      return await this.#endpoints.call(again, call);
+      return await this.#endpoints.call(again, this.#timeout, call);
     } catch (error) {
       throw storeError(error);
     }
@@ -159,7 +159,7 @@ class KeepAlives {
   async #read(requests: Requests<KeepAliveRequest>, waiting: Map<bigint, Waiting[]>): Promise<void> {
     const { channel } = this.#endpoints;
     try {
-      for await (const { ID, TTL } of createClient(Lease, channel).leaseKeepAlive(requests)) {
+      for await (const { ID, TTL } of createClient(Lease, channel).leaseKeepAlive(requests, { headers: REQUIRE_LEADER })) {
         const list = waiting.get(ID);
         list?.shift()?.resolve(Number(TTL));
         if (list?.length === 0) waiting.delete(ID);

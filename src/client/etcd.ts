@@ -95,7 +95,19 @@ export interface Watch {
 
 /** Errors keep etcd's texts, so that both sides of a swap read the same. */
 export class StoreError extends Error {
-  readonly reason: "compacted" | "future-revision" | "no-space" | "lease-not-found" | "unavailable" | "invalid" | "timeout";
+  readonly reason:
+    | "compacted"
+    | "future-revision"
+    | "no-space"
+    | "lease-not-found"
+    | "unavailable"
+    | "invalid"
+    /** A member gave up on it; a write may be carried out all the same. */
+    | "timeout"
+    /** No answer came in time; a write may be carried out all the same. */
+    | "deadline"
+    /** Refused for now: it was not carried out. */
+    | "busy";
   constructor(reason: StoreError["reason"], message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = "StoreError";

@@ -3,9 +3,10 @@ import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import type { ApiServerOptions } from "../apiserver/mod.ts";
 import { setVerbosity } from "../platform/log.ts";
-import { bool, command, type Flag, integer, list, optionalText, text, UsageError, verbosity } from "./flags.ts";
+import { bool, choice, command, duration, type Flag, integer, list, optionalText, text, UsageError, verbosity } from "./flags.ts";
 import { servingCertificate } from "./health-server.ts";
-import { runComponent } from "./run-component.ts";
+import { runComponent, untilSignal } from "./run-component.ts";
+import { checkEndpoints, storeThere } from "./store-client.ts";
 
 const portRange: Flag<{ from: number; to: number }> = {
   placeholder: "FROM-TO",
@@ -40,6 +41,20 @@ const allowPrivileged: Flag<boolean> = {
   },
 };
 
+const storageBackend: Flag<string> = {
+  ...text("NAME", "", 'kind of store; only "etcd3", which is also the default'),
+  parse: (s) => {
+    if (s !== "" && s !== "etcd3") throw new Error("allowed values: etcd3. If not specified, it will default to 'etcd3'");
+    return s;
+  },
+};
+
+const storageMediaTypes = ["application/vnd.kubernetes.protobuf", "application/json"] as const;
+const storageMediaType: Flag<(typeof storageMediaTypes)[number]> = {
+  ...choice(storageMediaTypes, "application/vnd.kubernetes.protobuf", "how objects are stored; both are read"),
+  placeholder: "TYPE",
+};
+
 export default command({
   name: "apiserver",
   summary: "Runs kube-apiserver: the Kubernetes API over a store that speaks etcd's protocol",
@@ -49,6 +64,12 @@ export default command({
     "etcd-certfile": optionalText("FILE", "certificate to show the store"),
     "etcd-keyfile": optionalText("FILE", "its key"),
     "etcd-prefix": text("PREFIX", "/registry", "where objects begin in the store"),
+    "etcd-compaction-interval": duration(300_000, "how often the store's history is compacted; 0 for never by this server"),
+    "etcd-healthcheck-timeout": duration(2_000, "how long the store may take to answer /livez and /healthz"),
+    "etcd-readycheck-timeout": duration(2_000, "how long it may take to answer /readyz"),
+    "storage-backend": storageBackend,
+    "storage-media-type": storageMediaType,
+    "lease-reuse-duration-seconds": integer("N", 60, "for how long objects that expire share a lease of the store", [0, 86_400]),
     "bind-address": text("IP", "0.0.0.0", "address to serve at"),
     "secure-port": integer("N", 6443, "port to serve at; 0 picks one", [0, 65_535]),
     "advertise-address": optionalText("IP", "address that pods reach this server at; without it the one of the default interface"),
@@ -75,6 +96,7 @@ export default command({
   async run(o) {
     setVerbosity(o.v);
     if (o["etcd-servers"].length === 0) throw new UsageError("--etcd-servers must be specified");
+    checkEndpoints(o["etcd-servers"]);
     const issuer = o["service-account-issuer"][0];
     if (!issuer) throw new UsageError("--service-account-issuer is a required flag");
     if (!o["service-account-signing-key-file"]) throw new UsageError("--service-account-signing-key-file is a required flag");
@@ -94,12 +116,18 @@ export default command({
     const wrong = checkNetworks(o["service-cluster-ip-range"]);
     if (wrong) throw new UsageError(`--service-cluster-ip-range: ${wrong}`);
     const keyFiles = o["service-account-key-file"];
+    const store = new EtcdClient({
+      endpoints: o["etcd-servers"],
+      tls: { ca: file("etcd-cafile"), cert: file("etcd-certfile"), key: file("etcd-keyfile") },
+    });
     const options: ApiServerOptions = {
-      store: new EtcdClient({
-        endpoints: o["etcd-servers"],
-        tls: { ca: file("etcd-cafile"), cert: file("etcd-certfile"), key: file("etcd-keyfile") },
-      }),
+      store,
       storePrefix: o["etcd-prefix"],
+      storageMediaType: o["storage-media-type"],
+      leaseReuse: o["lease-reuse-duration-seconds"],
+      compactionInterval: o["etcd-compaction-interval"],
+      healthcheckTimeout: o["etcd-healthcheck-timeout"],
+      readycheckTimeout: o["etcd-readycheck-timeout"],
       listen: [{ host: bind, port: o["secure-port"] }],
       advertiseAddress: o["advertise-address"] ?? addressOf(bind),
       tls: { ...tls, clientCa: file("client-ca-file") ?? "" },
@@ -123,6 +151,7 @@ export default command({
       maxMutatingRequestsInFlight: o["max-mutating-requests-inflight"],
     };
     try {
+      if (!(await storeThere(store, untilSignal()))) return 0;
       return await runComponent(new ApiServer(options));
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;

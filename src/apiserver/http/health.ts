@@ -23,6 +23,8 @@ export async function health(path: string, query: URLSearchParams, checks: Healt
       continue;
     }
     const problem = await check();
+    // A check asked for by its name says why.
+    if (problem !== undefined && single !== undefined) return text(500, `internal server error: ${problem}\n`);
     if (problem === undefined) lines.push(`[+]${name} ok`);
     else {
       failed++;

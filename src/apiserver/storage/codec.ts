@@ -1,29 +1,38 @@
-// Objects as the store holds them: compact JSON without resourceVersion, which
-// upstream reads too. What upstream wrote as protobuf is read by the decoder
-// that the server hands in.
+// Objects as the store holds them: in upstream's protobuf form, or as compact
+// JSON, without resourceVersion. Both are read whichever is written, as upstream does.
 import { deepFreeze } from "../../api/equal.ts";
 import type { KubeObject } from "../../api/object.ts";
 import type { KeyValue } from "../../client/etcd.ts";
 
-/** Begins every value that upstream wrote in its protobuf form. */
+/** Begins every value in protobuf form. */
 const protobufMagic = [0x6b, 0x38, 0x73, 0x00];
 
-export type ProtobufDecoder = (bytes: Uint8Array) => KubeObject;
+export interface ProtobufForm {
+  decode(bytes: Uint8Array): KubeObject;
+  /** Undefined for kinds that have no message, such as custom ones: those are kept as JSON. */
+  encode(object: KubeObject): Uint8Array | undefined;
+}
+
+/** What new values are written in; upstream's --storage-media-type. */
+export type StorageMediaType = "application/json" | "application/vnd.kubernetes.protobuf";
 
 const text = new TextDecoder();
 
 export class Codec {
   /** Values this process wrote or read, so that none is parsed twice. Same bytes, same object. */
   readonly #known = new WeakMap<Uint8Array, KubeObject>();
-  readonly #protobuf: ProtobufDecoder;
+  readonly #protobuf: ProtobufForm;
+  readonly #mediaType: StorageMediaType;
 
-  constructor(protobuf: ProtobufDecoder) {
+  constructor(protobuf: ProtobufForm, mediaType: StorageMediaType) {
     this.#protobuf = protobuf;
+    this.#mediaType = mediaType;
   }
 
   /** The bytes of an object to be stored. The object must not change any more. */
   encode(object: KubeObject): Uint8Array {
-    const bytes = Buffer.from(JSON.stringify(object));
+    const compact = this.#mediaType === "application/json" ? undefined : this.#protobuf.encode(object);
+    const bytes = compact ?? Buffer.from(JSON.stringify(object));
     this.#known.set(bytes, object);
     return bytes;
   }
@@ -41,7 +50,7 @@ export class Codec {
   }
 
   #parse(value: Uint8Array): KubeObject {
-    if (protobufMagic.every((b, i) => value[i] === b)) return this.#protobuf(value);
+    if (protobufMagic.every((b, i) => value[i] === b)) return this.#protobuf.decode(value);
     return JSON.parse(text.decode(value)) as KubeObject;
   }
 }

@@ -1,20 +1,26 @@
 // What the store says, as the API says it.
 import type { KubeObject } from "../../api/object.ts";
-import { conflict, gone, internalError, type StatusError, serviceUnavailable, timeout } from "../../api/status.ts";
+import { conflict, gone, type StatusError, timeout, tooManyRequests, unknown } from "../../api/status.ts";
 import { StoreError } from "../../client/etcd.ts";
 
-/** The API's error for one of the store. */
+/**
+ * The API's error for one of the store. Upstream has a reason of its own for
+ * compaction alone; every other text of etcd reaches the client as it is, with
+ * code 500 and no reason.
+ */
 export function fromStore(error: unknown): unknown {
   if (!(error instanceof StoreError)) return error;
   switch (error.reason) {
     case "compacted":
       return gone("The provided continue parameter is too old to display a consistent list result.");
-    case "unavailable":
-      return serviceUnavailable(error.message);
-    case "timeout":
-      return timeout(error.message);
+    // The store did not take it up.
+    case "busy":
+      return tooManyRequests(error.message, 1);
+    // Nobody answered in time, in contrast to a member that says so.
+    case "deadline":
+      return timeout("request did not complete within the allotted timeout");
     default:
-      return internalError(error.message);
+      return unknown(error.message);
   }
 }
 

@@ -1,10 +1,10 @@
 // Reads and writes of the store, and the watch cache over all of it: one range
 // and one watch on the whole prefix feed every collection's bucket.
 import type { KubeObject } from "../../api/object.ts";
-import type { Compare, KeyValue, Op, StoreClient, Watch, WatchEvent } from "../../client/etcd.ts";
+import { type Compare, type KeyValue, type Op, type StoreClient, StoreError, type Watch, type WatchEvent } from "../../client/etcd.ts";
 import { logger } from "../../platform/log.ts";
 import { Bucket, type Index } from "./bucket.ts";
-import { Codec, type ProtobufDecoder } from "./codec.ts";
+import { Codec, type ProtobufForm, type StorageMediaType } from "./codec.ts";
 import { Entry } from "./entry.ts";
 import { fromStore, tooLarge } from "./errors.ts";
 
@@ -13,8 +13,17 @@ const log = logger("kube-apiserver");
 const pageSize = 5000;
 /** How long a read waits for the cache to reach the store's revision. */
 const freshnessTimeout = 3000;
-/** Objects that expire share a lease for this many seconds (upstream's lease manager). */
-const leaseReuseSeconds = 60;
+/** Objects that expire share a lease for this many seconds (upstream's lease manager), at most a twentieth of their time. */
+const defaultLeaseReuse = 60;
+/** And no more than this many (upstream's --lease-max-object-count). */
+const leaseMaxObjects = 1000;
+
+export interface StorageOptions {
+  /** What new values are written in; JSON by default. */
+  mediaType?: StorageMediaType;
+  /** Seconds for which objects that expire share a lease; 60. */
+  leaseReuse?: number;
+}
 
 /** What a write makes of the current state: the next one, or nothing. */
 export type Change = { put: KubeObject; ttl?: number } | { delete: true } | { keep: true };
@@ -38,13 +47,15 @@ export class Storage {
   #fresh: Promise<number> | undefined;
   readonly #progress = new Set<(revision: number) => void>();
   readonly #resets = new Set<() => void>();
-  #lease: { id: Promise<bigint>; ttl: number; until: number } | undefined;
+  readonly #leaseReuse: number;
+  #lease: { id: Promise<bigint>; ttl: number; until: number; objects: number } | undefined;
   #delay = 100;
 
-  constructor(client: StoreClient, prefix: string, protobuf: ProtobufDecoder) {
+  constructor(client: StoreClient, prefix: string, protobuf: ProtobufForm, options: StorageOptions = {}) {
     this.client = client;
-    this.#prefix = `${prefix.replace(/\/+$/, "")}/`;
-    this.#codec = new Codec(protobuf);
+    this.#prefix = `/${prefix.replace(/^\/+|\/+$/g, "")}/`;
+    this.#codec = new Codec(protobuf, options.mediaType ?? "application/json");
+    this.#leaseReuse = options.leaseReuse ?? defaultLeaseReuse;
   }
 
   /** Adds a collection; before start(), or later for one that is known to be empty. */
@@ -227,6 +238,27 @@ export class Storage {
     return this.#fresh;
   }
 
+  /**
+   * Reads the key that upstream's health check reads, which takes a quorum.
+   * @param timeout milliseconds
+   * @returns what is wrong, or undefined
+   */
+  async check(timeout: number): Promise<string | undefined> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<string>((resolve) => {
+      timer = setTimeout(() => resolve("error getting data from etcd: context deadline exceeded"), timeout);
+    });
+    const read = this.client.range(Buffer.from(`${this.#prefix}health`)).then(
+      () => undefined,
+      (error: Error) => `error getting data from etcd: ${error.message}`,
+    );
+    try {
+      return await Promise.race([read, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   /** The newest state of a key, as the store knows it. */
   async get(bucket: Bucket, key: string): Promise<Entry | undefined> {
     const { kvs } = await this.#call(this.client.range(this.key(bucket, key)));
@@ -356,13 +388,16 @@ export class Storage {
 
   async #leaseFor(ttl: number): Promise<bigint> {
     const now = performance.now();
-    if (!this.#lease || this.#lease.ttl !== ttl || this.#lease.until < now) {
-      const id = this.client.leaseGrant(ttl + leaseReuseSeconds).then((l) => l.id);
-      this.#lease = { id, ttl, until: now + leaseReuseSeconds * 1000 };
+    if (!this.#lease || this.#lease.ttl !== ttl || this.#lease.until < now || this.#lease.objects >= leaseMaxObjects) {
+      const reuse = Math.min(this.#leaseReuse, Math.floor(ttl / 20));
+      const id = this.#call(this.client.leaseGrant(ttl + reuse)).then((l) => l.id);
+      const lease = { id, ttl, until: now + reuse * 1000, objects: 0 };
+      this.#lease = lease;
       id.catch(() => {
-        this.#lease = undefined;
+        if (this.#lease === lease) this.#lease = undefined;
       });
     }
+    this.#lease.objects++;
     return this.#lease.id;
   }
 
@@ -371,6 +406,8 @@ export class Storage {
     try {
       return await work;
     } catch (error) {
+      // It ran out, or belonged to a store that was restored: the next object gets another.
+      if (error instanceof StoreError && error.reason === "lease-not-found") this.#lease = undefined;
       throw fromStore(error);
     }
   }
