@@ -18,6 +18,7 @@ const tasks = {
   kubun: { script: "src/main.ts", needs: (args) => needsOfCommand(args) },
   test: { script: "scripts/test.ts", needs: () => ["node", "containerd", "test"] },
   bench: { script: "bench/run.ts", needs: () => ["node", "bench"] },
+  sim: { script: "scripts/sim.ts", needs: () => [] },
   check: { script: "scripts/check.ts", needs: () => [] },
   generate: { script: "scripts/generate.ts", needs: () => [] },
   "build-wasm": { script: "scripts/build-wasm.ts", needs: () => [] },

@@ -1,4 +1,5 @@
 // How a member answers who asks for its vote.
+import { isVoter } from "./configuration.ts";
 import type { Node } from "./node.ts";
 import type { Message, Vote } from "./types.ts";
 
@@ -15,8 +16,10 @@ export function answerVote(node: Node, m: Vote): void {
   if (!m.transfer && isLed(node)) return;
   if (!pre && m.term > node.term) node.follow(m.term, 0n);
   const free = pre && m.term > node.term ? true : node.vote === m.from || (node.vote === 0n && node.leader === 0n);
-  if (!free || !node.log.isBehindOrSame(m.lastIndex, m.lastTerm)) {
+  const complete = node.log.isBehindOrSame(m.lastIndex, m.lastTerm);
+  if (!free || !complete) {
     refuse(node, m);
+    if (!complete) help(node);
     return;
   }
   if (!pre) node.setVote(m.from);
@@ -28,4 +31,13 @@ const isLed = (node: Node): boolean => node.role.name === "leader" || node.heard
 function refuse(node: Node, m: Vote): void {
   const type = m.type === "preVote" ? "preVoteResponse" : "voteResponse";
   node.send({ type, from: node.id, to: m.from, term: node.term, granted: false });
+}
+
+/**
+ * A member that knows that it has no vote any more, asked for it by one that
+ * does not know that yet and lacks entries: together they could wait for ever.
+ * So it leads them, not counting itself, until they know.
+ */
+function help(node: Node): void {
+  if (!isVoter(node.configuration, node.id) && node.role.name === "follower") node.preElect();
 }

@@ -28,6 +28,11 @@ export class Leader extends RoleState {
   #sinceHeartbeat = 0;
   /** To whom leadership is being handed, 0n if to nobody. */
   #transferee = 0n;
+  /**
+   * The entry that ends a leadership without a vote. Who has it durably has with
+   * it that the change before is committed: once a majority does, it can go on alone.
+   */
+  #farewell: number | undefined;
   /** Once somebody was told to campaign at any time, what the others promised protects no reads any more. */
   #leaseGiven = false;
 
@@ -39,10 +44,7 @@ export class Leader extends RoleState {
     for (let i = node.commit + 1; i <= node.log.last; i++) this.#uncommitted += bytesOf(node.log.at(i));
     // Entries of earlier terms are committed along with one of its own (section 5.4.2 of the Raft paper).
     this.#append(EntryType.empty, NO_DATA);
-  }
-
-  get transferring(): boolean {
-    return this.#transferee !== 0n;
+    if (!isVoter(node.configuration, node.id)) this.#farewell = node.log.last;
   }
 
   override tick(): void {
@@ -125,6 +127,10 @@ export class Leader extends RoleState {
     const { node, tracker } = this;
     for (const gone of tracker.configure(node.configuration, node.log.last + 1)) this.#replication.dismiss(gone);
     if (this.#transferee !== 0n && !node.configuration.voters.includes(this.#transferee)) this.#transferee = 0n;
+    this.#farewell = undefined;
+    if (isVoter(node.configuration, node.id)) return;
+    this.#append(EntryType.empty, NO_DATA);
+    this.#farewell = node.log.last;
   }
 
   override flush(): void {
@@ -134,7 +140,7 @@ export class Leader extends RoleState {
       this.#confirmReads();
     }
     for (const p of this.tracker.all()) this.#replication.send(p);
-    if (!isVoter(this.node.configuration, this.node.id)) this.#abdicate();
+    if (this.#farewell !== undefined && this.node.commit >= this.#farewell) this.#abdicate();
   }
 
   /**

@@ -8,6 +8,7 @@ import { Leader } from "./leader.ts";
 import { Log } from "./log.ts";
 import type { Options } from "./options.ts";
 import { Outbox } from "./outbox.ts";
+import { outcome } from "./quorum.ts";
 import type { RoleState } from "./role.ts";
 import { type Configuration, type Entry, EntryType, type Message, type Read, type SnapshotMeta, type StoredState } from "./types.ts";
 
@@ -38,7 +39,7 @@ export class Node {
   reads: Read[] = [];
   /** Received, and to be installed. */
   snapshot: SnapshotMeta | undefined;
-  /** Term and vote are not what the disk was given. */
+  /** Term, vote, or that a configuration is committed, is not what the disk was given. */
   unsaved = false;
   /** The write that has them. */
   #savedBy = 0;
@@ -75,7 +76,17 @@ export class Node {
     this.outbox.send(message, write);
   }
 
-  /** Term and vote go to the disk with this write. */
+  /** Whether term, vote, and that the configuration is committed, are on the disk. */
+  get isSaved(): boolean {
+    return !this.unsaved && this.#savedBy <= this.disk.done;
+  }
+
+  /** From where on the configuration is in effect. */
+  get configuredAt(): number {
+    return this.#configurations.at(-1)!.index;
+  }
+
+  /** The hard state goes to the disk with this write. */
   saved(write: number): void {
     if (!this.unsaved) return;
     this.unsaved = false;
@@ -92,14 +103,18 @@ export class Node {
 
   /** Asks whether it would win, before it disturbs anybody with a new term; if the leader asked for it, it need not. */
   campaign(transfer = false): void {
-    if (!isVoter(this.configuration, this.id)) return;
-    if (this.#isAlone) this.#become(this.term + 1, this.id, () => this.lead());
+    if (!isVoter(this.configuration, this.id)) {
+      if (this.role.name !== "follower") this.follow(this.term, 0n);
+    } else if (this.#isAlone) this.#become(this.term + 1, this.id, () => this.lead());
     else if (transfer) this.elect(true);
-    else {
-      this.#become(this.term, this.vote, () => {
-        this.role = new Candidate(this, "preVote", false);
-      });
-    }
+    else this.preElect();
+  }
+
+  /** Asks who would vote for it, in this term still. */
+  preElect(): void {
+    this.#become(this.term, this.vote, () => {
+      this.role = new Candidate(this, "preVote", false);
+    });
   }
 
   /** Asks for the votes of a new term. */
@@ -151,9 +166,10 @@ export class Node {
     return { index, term, configuration: at.configuration };
   }
 
+  /** Whether its own vote is a majority. */
   get #isAlone(): boolean {
-    const { voters, outgoing } = this.configuration;
-    return voters.length === 1 && voters[0] === this.id && outgoing.length === 0;
+    const { id, configuration } = this;
+    return isVoter(configuration, id) && outcome(configuration, (other) => (other === id ? true : undefined)) === "won";
   }
 
   #become(term: number, vote: bigint, begin: () => void): void {
@@ -178,6 +194,8 @@ export class Node {
   }
 
   #configure(entry: Entry): void {
+    // Who is removed may go for good once it hears of it, so nobody is told before this member can't forget it.
+    this.unsaved = true;
     this.#inEffect(entry.index, changed(this.configuration, decodeConfChange(entry.data)));
   }
 

@@ -187,9 +187,11 @@ export class Raft implements RaftCore {
   }
 
   #committed(snapshot: SnapshotMeta | undefined): readonly Entry[] {
-    const { log, commit, disk } = this.#node;
+    const { log, commit, disk, isSaved, configuredAt } = this.#node;
     if (snapshot) this.#handed = snapshot.index;
-    const to = Math.min(commit, disk.durable);
+    let to = Math.min(commit, disk.durable);
+    // Whoever sees a change applied may rely on it, such as by shutting down the member that it removes.
+    if (!isSaved && configuredAt > this.#handed) to = Math.min(to, configuredAt - 1);
     if (to <= this.#handed) return NO_ENTRIES;
     const entries = log.slice(this.#handed + 1, to);
     this.#handed = to;

@@ -15,39 +15,38 @@ export class Replication {
 
   /** Sends what a follower has not been sent, as far as it may be. */
   send(p: Progress): void {
-    const { log, options } = this.#node;
-    while (!p.paused) {
+    const { log, options, commit } = this.#node;
+    while (!p.paused && this.#isInLog(p)) {
       const entries = log.last >= p.next ? log.slice(p.next, log.last, options.maxMessageBytes) : NONE;
-      if (entries.length === 0 && p.state === "replicate" && p.toldCommit >= this.#node.commit && !p.nudge) return;
-      if (!this.#append(p, entries)) return;
+      if (entries.length === 0 && p.state === "replicate" && p.toldCommit >= commit && !p.nudge) return;
+      this.#append(p, entries);
       if (entries.length === 0) return;
     }
+    if (p.state !== "snapshot" && !this.#isInLog(p) && (!p.paused || p.nudge)) this.#snapshot(p);
     // No room for entries, and yet none of those under way may arrive.
-    if (p.nudge && p.state === "replicate") this.#append(p, NONE);
+    else if (p.state === "replicate" && p.nudge) this.#append(p, NONE);
   }
 
   /** Tells a member that is one no more what it may not know: that the change is committed. */
   dismiss(p: Progress): void {
-    if (p.state === "replicate") this.#append(p, NONE);
+    if (p.state === "replicate" && this.#isInLog(p)) this.#append(p, NONE);
   }
 
-  /** False if it takes a snapshot instead. */
-  #append(p: Progress, entries: readonly Entry[]): boolean {
+  /** Whether the log has what stands before the next entry. Who has nothing has no configuration either, which no log begins with. */
+  #isInLog(p: Progress): boolean {
+    return p.next > Math.max(this.#node.log.base.index, 1);
+  }
+
+  #append(p: Progress, entries: readonly Entry[]): void {
     const { id, term, commit, log } = this.#node;
     const prevIndex = p.next - 1;
-    const prevTerm = log.termAt(prevIndex);
-    // Who has nothing has no configuration either, which the log does not begin with.
-    if (prevTerm === undefined || prevIndex === 0) {
-      this.#snapshot(p);
-      return false;
-    }
+    const prevTerm = log.termAt(prevIndex)!;
     this.#node.send({ type: "append", from: id, to: p.id, term, prevIndex, prevTerm, commit, entries });
     p.nudge = false;
     p.toldCommit = commit;
     let bytes = 0;
     for (const e of entries) bytes += bytesOf(e);
     p.sent(prevIndex + entries.length, entries.length, bytes);
-    return true;
   }
 
   #snapshot(p: Progress): void {

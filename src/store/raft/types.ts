@@ -25,7 +25,9 @@
 //    under way, or share one fdatasync: `durable` of the last says it of all.
 // 3. `committed` entries are applied in order, then `raft.appliedTo(index)`.
 //    They are on this member's disk already, so a state machine never is ahead
-//    of its log. A conf change has had its effect on Raft by then.
+//    of its log. A conf change has had its effect on Raft by then. A leader that
+//    a change leaves without a vote goes on leading until the others can do
+//    without it: it shuts down when `status` says that it leads no more.
 // 4. `reads`: the read `context` may be answered once the applied index has
 //    reached `index`. Reads asked for and not answered when `status` changes
 //    are forgotten: ask again.

@@ -1,0 +1,82 @@
+// `bun run sim --seeds N [--from S]`: simulated histories of Raft, each of a
+// seed, on all cores. `bun run sim --seed S` replays one and tells what happens.
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import { simulate } from "../src/store/raft/sim/simulation.ts";
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: "string", default: "2000" },
+    from: { type: "string" },
+    seed: { type: "string" },
+    workers: { type: "string", default: `${availableParallelism()}` },
+    /** Internal: run these seeds in this process. */
+    part: { type: "string" },
+  },
+});
+
+const whole = (flag: string, text: string) => {
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  console.error(`--${flag}=${text}: not a whole number`);
+  process.exit(2);
+};
+
+if (values.seed !== undefined) replay(whole("seed", values.seed));
+else if (values.part !== undefined) runPart(values.part);
+else
+  process.exit(
+    await runAll(whole("seeds", values.seeds), whole("from", values.from ?? "1"), Math.max(1, whole("workers", values.workers))),
+  );
+
+function replay(seed: number): void {
+  const trace = (at: number, line: string) => console.log(`${at.toFixed(1).padStart(9)}  ${line}`);
+  try {
+    console.log(JSON.stringify(simulate(seed, { trace })));
+  } catch (error) {
+    console.log(`seed ${seed}: ${(error as Error).stack}`);
+    process.exit(1);
+  }
+}
+
+/** Lines of JSON: a failure each, then the sums. */
+function runPart(part: string): void {
+  const [from, step, to] = part.split(",").map(Number) as [number, number, number];
+  const sums = { histories: 0, failures: 0, answered: 0, entries: 0, millis: 0 };
+  for (let seed = from; seed < to; seed += step) {
+    sums.histories++;
+    try {
+      const { answered, entries, millis } = simulate(seed);
+      sums.answered += answered;
+      sums.entries += entries;
+      sums.millis += millis;
+    } catch (error) {
+      sums.failures++;
+      console.log(JSON.stringify({ seed, error: String(error) }));
+    }
+  }
+  console.log(JSON.stringify(sums));
+}
+
+async function runAll(seeds: number, from: number, workers: number): Promise<number> {
+  const started = performance.now();
+  const parts = await Promise.all(
+    Array.from({ length: workers }, async (_, i) => {
+      const args = [process.execPath, import.meta.path, "--part", `${from + i},${workers},${from + seeds}`];
+      const p = Bun.spawn(args, { stdout: "pipe", stderr: "inherit" });
+      const lines = (await new Response(p.stdout).text()).trim().split("\n");
+      if ((await p.exited) !== 0) throw new Error(`a worker ended with exit code ${p.exitCode}`);
+      return lines.map((line) => JSON.parse(line));
+    }),
+  );
+  const sums = { histories: 0, failures: 0, answered: 0, entries: 0, millis: 0 };
+  for (const line of parts.flat()) {
+    if ("seed" in line) console.log(`seed ${line.seed} fails: ${line.error}\n  bun run sim --seed ${line.seed}`);
+    else for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += line[key];
+  }
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  const minutes = (sums.millis / 60_000).toFixed(0);
+  console.log(
+    `${sums.histories} histories, ${sums.failures} failures: ${minutes} minutes of virtual time, ${sums.entries} entries, ${sums.answered} answers, in ${seconds} s`,
+  );
+  return sums.failures > 0 ? 1 : 0;
+}

@@ -1,0 +1,174 @@
+// What goes wrong in a history, and what operators do meanwhile.
+import { isVoter, membersOf } from "../configuration.ts";
+import type { ConfChange, Configuration, MemberChange } from "../types.ts";
+import type { Machine } from "./machine.ts";
+import type { SimNetwork, Weather } from "./network.ts";
+import type { Random } from "./random.ts";
+import type { Schedule } from "./schedule.ts";
+
+export interface Site {
+  random: Random;
+  schedule: Schedule;
+  network: SimNetwork;
+  electionMillis: number;
+  machines(): readonly Machine[];
+  /** A machine that knows nothing, to be added as a member. */
+  newMachine(): Machine;
+  trace(line: () => string): void;
+}
+
+const FAULTS = {
+  crash: 6,
+  restart: 8,
+  stop: 4,
+  partition: 4,
+  oneWay: 3,
+  heal: 7,
+  weather: 3,
+  slowDisk: 3,
+  snapshot: 4,
+  transfer: 3,
+  campaign: 1,
+  change: 5,
+};
+
+type Fault = keyof typeof FAULTS;
+
+export class Faults {
+  readonly #site: Site;
+  #over = false;
+
+  constructor(site: Site) {
+    this.#site = site;
+  }
+
+  /** @param pause longest time in milliseconds between two faults */
+  start(pause: number): void {
+    const { schedule, random } = this.#site;
+    schedule.after(random.between(0, pause), () => {
+      if (this.#over) return;
+      this.#do(random.weighted(FAULTS));
+      this.start(pause);
+    });
+  }
+
+  /** All that was broken works again. */
+  end(calm: Weather): void {
+    const { network, machines } = this.#site;
+    this.#over = true;
+    network.heal();
+    network.weather = calm;
+    for (const m of machines()) {
+      m.disk.latency = () => this.#site.random.between(0.1, 3);
+      if (!m.up) m.start();
+    }
+  }
+
+  #do(fault: Fault): void {
+    const { random, network, electionMillis } = this.#site;
+    const machines = this.#site.machines();
+    const machine = random.pick(machines);
+    switch (fault) {
+      case "crash":
+        if (machine.up) machine.crash();
+        break;
+      case "restart":
+        for (const m of machines) if (!m.up && random.chance(0.7)) m.start();
+        break;
+      case "stop":
+        machine.stop(random.between(0, 3 * electionMillis));
+        break;
+      case "partition":
+        this.#partition(machines);
+        break;
+      case "oneWay":
+        for (const from of machines) {
+          for (const to of machines) if (from !== to && random.chance(0.25)) network.cut(from.id, to.id);
+        }
+        break;
+      case "heal":
+        network.heal();
+        break;
+      case "weather":
+        network.weather = randomWeather(random);
+        break;
+      case "slowDisk": {
+        const slow = random.between(1, electionMillis);
+        machine.disk.latency = random.chance(0.5) ? () => random.between(0.1, 3) : () => random.between(0.1, slow);
+        break;
+      }
+      case "snapshot":
+        if (machine.up) machine.snapshot();
+        break;
+      case "transfer":
+        for (const m of machines) if (m.raft?.status.role === "leader") m.transfer(random.pick(machines).id);
+        break;
+      case "campaign":
+        machine.campaign();
+        break;
+      case "change":
+        this.#change(machines);
+    }
+  }
+
+  #partition(machines: readonly Machine[]): void {
+    const { random, network } = this.#site;
+    const side = new Map(machines.map((m) => [m.id, random.chance(0.5)]));
+    for (const a of machines) {
+      for (const b of machines) if (a !== b && side.get(a.id) !== side.get(b.id)) network.cut(a.id, b.id);
+    }
+  }
+
+  /** Asks any machine that thinks it leads, also one that is wrong. */
+  #change(machines: readonly Machine[]): void {
+    const { random } = this.#site;
+    const leader = random.shuffled(machines).find((m) => m.raft?.status.role === "leader");
+    if (!leader) return;
+    const change = this.#choose(leader.raft!.configuration, machines);
+    if (change) leader.change(change);
+  }
+
+  #choose(c: Configuration, machines: readonly Machine[]): ConfChange | undefined {
+    const { random } = this.#site;
+    const context = new Uint8Array(0);
+    if (c.outgoing.length > 0) return { changes: [], transition: "auto", context };
+    const members = membersOf(c);
+    const spare = machines.find((m) => !members.includes(m.id));
+    const newcomer = () => (spare ?? this.#site.newMachine()).id;
+    const changes: MemberChange[] = [];
+    const add = () => changes.push({ type: random.chance(0.6) ? "addLearner" : "addVoter", id: newcomer() });
+    const remove = () => changes.push({ type: "remove", id: random.pick(members) });
+    const promote = () =>
+      changes.push(
+        ...random
+          .shuffled(c.learners)
+          .slice(0, 1)
+          .map((id): MemberChange => ({ type: "addVoter", id })),
+      );
+    const demote = () => {
+      if (c.voters.length > 1) changes.push({ type: "addLearner", id: random.pick(c.voters) });
+    };
+    const steps = random.chance(0.7) ? 1 : 2;
+    for (let i = 0; i < steps; i++) {
+      if (c.learners.length > 0 && random.chance(0.5)) promote();
+      else if (members.length < 3 || (members.length < 6 && random.chance(0.5))) add();
+      else if (random.chance(0.8)) remove();
+      else demote();
+    }
+    // Keep enough of those that are up to go on with.
+    const leavesVoters = c.voters.some((id) => isVoter(c, id) && !changes.some((ch) => ch.id === id && ch.type !== "addVoter"));
+    if (changes.length === 0 || !leavesVoters || changes.some((a, i) => changes.findIndex((b) => b.id === a.id) !== i)) return undefined;
+    return { changes, transition: random.pick(["auto", "auto", "joint", "explicit"] as const), context };
+  }
+}
+
+function randomWeather(random: Random): Weather {
+  const from = random.between(0.1, 5);
+  return {
+    from,
+    to: from + random.between(0.1, random.chance(0.2) ? 100 : 10),
+    drop: random.chance(0.5) ? random.between(0, 0.2) : 0,
+    double: random.chance(0.3) ? random.between(0, 0.2) : 0,
+    ordered: random.chance(0.5),
+  };
+}

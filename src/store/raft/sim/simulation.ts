@@ -1,0 +1,193 @@
+// One seed, one history: members, clients and faults in virtual time, checked
+// at every step and as a whole at the end.
+import type { Change } from "../../testing/revisions.ts";
+import { bootstrap, joining, membersOf } from "../configuration.ts";
+import { Clients } from "./clients.ts";
+import { Faults } from "./faults.ts";
+import { Observer, Violation } from "./invariants.ts";
+import { Machine, type World } from "./machine.ts";
+import { CALM, SimNetwork } from "./network.ts";
+import { Random } from "./random.ts";
+import { Schedule } from "./schedule.ts";
+
+export interface Summary {
+  seed: number;
+  /** Virtual milliseconds. */
+  millis: number;
+  members: number;
+  /** Operations of clients that were answered. */
+  answered: number;
+  /** Entries committed, and the last term. */
+  entries: number;
+  term: number;
+}
+
+export interface SimulationOptions {
+  /** Told what happens, with the virtual time in milliseconds. */
+  trace?: (at: number, line: string) => void;
+}
+
+const TICK = 20;
+const ELECTION = 10;
+const CHAOS = 4000;
+/** By when, after everything works again, everybody must have made progress. */
+const RECOVERY = 200 * ELECTION * TICK;
+
+/**
+ * Runs the history of a seed.
+ *
+ * @throws Violation, or what the checks of the whole history throw
+ */
+export function simulate(seed: number, options: SimulationOptions = {}): Summary {
+  const simulation = new Simulation(seed, options);
+  return simulation.run();
+}
+
+class Simulation {
+  readonly #seed: number;
+  readonly #random: Random;
+  readonly #schedule = new Schedule();
+  readonly #world: World;
+  readonly #machines: Machine[] = [];
+  readonly #clients: Clients;
+  readonly #faults: Faults;
+
+  constructor(seed: number, { trace }: SimulationOptions) {
+    this.#seed = seed;
+    this.#random = new Random(seed);
+    const random = this.#random;
+    const schedule = this.#schedule;
+    const network = new SimNetwork(random, schedule, (to, parcel) => this.#machines.find((m) => m.id === to)?.receive(parcel));
+    let unique = 0;
+    const small = random.chance(0.5);
+    this.#world = {
+      random,
+      schedule,
+      network,
+      observer: new Observer(),
+      options: {
+        tickMillis: TICK,
+        electionTicks: ELECTION,
+        heartbeatTicks: random.pick([1, 2]),
+        // Limits that short histories reach.
+        maxInflight: small ? random.pick([1, 2, 4]) : 256,
+        maxMessageBytes: small ? random.pick([1, 200, 1000]) : 512 * 1024,
+        maxUncommittedBytes: small ? 2000 : 1 << 28,
+        catchUpEntries: random.pick([0, 5, 50, 5000]),
+        catchUpBytes: random.pick([500, 5000, 1 << 26]),
+      },
+      unique: () => ++unique,
+      trace: (line) => trace?.(schedule.now, line()),
+    };
+    this.#clients = new Clients(random, schedule, () => this.#up(), 2.5 * ELECTION * TICK);
+    this.#faults = new Faults({
+      random,
+      schedule,
+      network,
+      electionMillis: ELECTION * TICK,
+      machines: () => this.#machines,
+      newMachine: () => this.#add(joining()),
+      trace: this.#world.trace,
+    });
+    const count = random.pick([1, 2, 3, 3, 3, 3, 4, 5]);
+    const ids = Array.from({ length: count }, (_, i) => BigInt(i + 1));
+    for (const _ of ids) this.#add(bootstrap(ids));
+  }
+
+  run(): Summary {
+    const { trace } = this.#world;
+    this.#clients.start(this.#random.pick([1, 3, 6]), this.#random.pick([20, 100]));
+    this.#faults.start(this.#random.pick([50, 150, 400]));
+    this.#schedule.run(CHAOS);
+    trace(() => "everything works again");
+    this.#faults.end(CALM);
+    this.#clients.stop();
+    this.#recover();
+    const best = this.#upToDate();
+    this.#clients.check(historyOf(best));
+    return {
+      seed: this.#seed,
+      millis: this.#schedule.now,
+      members: this.#machines.length,
+      answered: this.#clients.answered,
+      entries: best.raft!.commit,
+      term: best.raft!.status.term,
+    };
+  }
+
+  #add(stored: ReturnType<typeof joining>): Machine {
+    const machine = new Machine(this.#world, BigInt(this.#machines.length + 1), stored);
+    this.#machines.push(machine);
+    machine.start();
+    return machine;
+  }
+
+  #up(): readonly Machine[] {
+    const up = this.#machines.filter((m) => m.up);
+    return up.length > 0 ? up : this.#machines;
+  }
+
+  /** Who leads in the newest term. */
+  #leader(): Machine | undefined {
+    const leaders = this.#machines.filter((m) => m.raft?.status.role === "leader");
+    return leaders.sort((a, b) => b.raft!.status.term - a.raft!.status.term)[0];
+  }
+
+  /** A leader, every member of its configuration at its commit index, and every one of them answering. */
+  #recover(): void {
+    const deadline = this.#schedule.now + RECOVERY;
+    if (!this.#schedule.run(deadline, () => this.#settled())) throw new Violation(`progress: ${this.#stuck()}`);
+    const left = new Set(this.#members().map((m) => m.id));
+    for (const m of this.#members()) this.#clients.probe(m, () => left.delete(m.id));
+    if (!this.#schedule.run(deadline, () => left.size === 0)) throw new Violation(`progress: members ${[...left]} answer nothing`);
+    if (!this.#schedule.run(deadline, () => this.#settled())) throw new Violation(`progress: ${this.#stuck()}`);
+    this.#compare();
+  }
+
+  #members(): Machine[] {
+    const leader = this.#leader();
+    const ids = leader ? membersOf(leader.raft!.configuration) : [];
+    return this.#machines.filter((m) => ids.includes(m.id));
+  }
+
+  #settled(): boolean {
+    const leader = this.#leader();
+    if (!leader) return false;
+    const { commit, lastIndex, configuration } = leader.raft!;
+    if (commit !== lastIndex || (configuration.autoLeave && configuration.outgoing.length > 0)) return false;
+    return this.#members().every((m) => m.state.index === commit && m.raft?.status.leader === leader.id);
+  }
+
+  #stuck(): string {
+    const of = (m: Machine) => {
+      const { role, term, leader } = m.raft!.status;
+      return `${m.id} ${role} in term ${term} of ${leader}, commit ${m.raft!.commit} of ${m.raft!.lastIndex}, applied ${m.state.index}`;
+    };
+    return this.#machines.map((m) => (m.up ? of(m) : `${m.id} down`)).join("; ");
+  }
+
+  #upToDate(): Machine {
+    return this.#members()[0]!;
+  }
+
+  /** All members hold the same. */
+  #compare(): void {
+    const members = this.#members();
+    const [first, ...others] = members.map((m) => JSON.stringify(historyOf(m)));
+    for (const [i, other] of others.entries()) {
+      if (other !== first) throw new Violation(`members ${members[0]!.id} and ${members[i + 1]!.id} differ`);
+    }
+  }
+}
+
+/** Every change since the first revision. */
+function historyOf({ state }: Machine): Change[] {
+  const changes: Change[] = [];
+  for (let revision = 2; revision <= state.mvcc.revision; revision++) {
+    state.mvcc.log.visit(revision, ({ type, kv }) => {
+      const text = (b: Uint8Array) => Buffer.from(b).toString("latin1");
+      changes.push({ key: text(kv.key), value: type === "put" ? text(kv.value) : null, revision });
+    });
+  }
+  return changes;
+}
