@@ -11,7 +11,18 @@ import { readPutRequest, readTxnRequest } from "./wire/requests.ts";
 const VERSION = 1;
 const TXN_REQUEST = 2;
 const PUT_REQUEST = 0x0a;
-const KINDS = ["txn", "compact", "leaseGrant", "leaseRevoke", "alarm", "auth", "memberPublish", "memberUpdate", "clusterVersion"] as const;
+const KINDS = [
+  "txn",
+  "compact",
+  "leaseGrant",
+  "leaseRevoke",
+  "alarm",
+  "auth",
+  "memberPublish",
+  "memberUpdate",
+  "clusterVersion",
+  "downgrade",
+] as const;
 /** Set in the kind of a command that says by whom it is. */
 const BY = 0x80;
 const OPS = ["range", "put", "delete", "txn"] as const;
@@ -166,6 +177,9 @@ export function encodeCommand(command: Command, room = 0): Uint8Array {
     case "clusterVersion":
       w.text(command.version);
       break;
+    case "downgrade":
+      w.text(command.target);
+      break;
   }
   return w.take();
 }
@@ -210,6 +224,8 @@ function readChange(r: Reader, type: Command["type"]): Command {
       return { type, id: BigInt.asUintN(64, r.id()), peerUrls: readList(r, (r) => r.text()) };
     case "clusterVersion":
       return { type, version: r.text() };
+    case "downgrade":
+      return { type, target: r.text() };
   }
 }
 

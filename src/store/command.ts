@@ -33,7 +33,9 @@ type Change =
   /** A member says its name and where it serves clients. */
   | { type: "memberPublish"; id: bigint; name: string; clientUrls: readonly string[] }
   | { type: "memberUpdate"; id: bigint; peerUrls: readonly string[] }
-  | { type: "clusterVersion"; version: string };
+  | { type: "clusterVersion"; version: string }
+  /** To this release, such as "3.5.0"; empty: no longer. */
+  | { type: "downgrade"; target: string };
 
 /** What applying each kind of command answers. */
 export interface Answers {
@@ -46,6 +48,7 @@ export interface Answers {
   memberPublish: { revision: number };
   memberUpdate: { revision: number };
   clusterVersion: { revision: number };
+  downgrade: { revision: number };
 }
 
 export type AnswerOf<C extends Command> = Answers[C["type"]];

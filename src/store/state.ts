@@ -9,6 +9,7 @@ import { Refused } from "./mvcc/errors.ts";
 import { Mvcc } from "./mvcc/mvcc.ts";
 import { applyTxn, hasPut } from "./mvcc/txn.ts";
 import type { TxnAnswer, TxnRequest } from "./mvcc/types.ts";
+import { CLUSTER_VERSION } from "./version.ts";
 
 export class StateMachine {
   readonly lessor = new Lessor();
@@ -19,6 +20,13 @@ export class StateMachine {
   /** The newest entry applied, and its term. */
   index = 0;
   term = 0;
+  /** The release that the cluster is being downgraded to; empty: none. */
+  downgradeTarget = "";
+
+  /** What all members are able to: that of the target while a downgrade is under way. */
+  get clusterVersion(): string {
+    return this.downgradeTarget || this.membership.version || CLUSTER_VERSION;
+  }
 
   get alarms(): readonly Alarm[] {
     return this.#alarms;
@@ -83,6 +91,9 @@ export class StateMachine {
         return { revision: mvcc.revision };
       case "clusterVersion":
         this.membership.setVersion(command.version);
+        return { revision: mvcc.revision };
+      case "downgrade":
+        this.downgradeTarget = command.target;
         return { revision: mvcc.revision };
     }
   }

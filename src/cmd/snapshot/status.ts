@@ -36,9 +36,7 @@ const FORMATS: Record<"simple" | "json" | "fields" | "table", (s: SnapshotStatus
   simple: (s) => cellsOf(s).join(", "),
   json: (s) => JSON.stringify(s),
   fields: ({ hash, revision, totalKey, totalSize, version }) =>
-    [`"Hash" : ${hash}`, `"Revision" : ${revision}`, `"Keys" : ${totalKey}`, `"Size" : ${totalSize}`, `"Version" : "${version}"`].join(
-      "\n",
-    ),
+    [`"Hash" : ${hash}`, `"Revision" : ${revision}`, `"Keys" : ${totalKey}`, `"Size" : ${totalSize}`, `"Version" : ${version}`].join("\n"),
   table: (s) => table(["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"], cellsOf(s)),
 };
 

@@ -3,7 +3,7 @@ import { Permission_Type, RoleSchema, UserSchema } from "../../rpc/gen/etcd/auth
 import { create, fromBinary, toBinary } from "../../rpc/protobuf.ts";
 import type { Access, AuthDump, Role, User } from "../auth/types.ts";
 import type { BoltReader } from "../bolt/reader.ts";
-import { keyText } from "../mvcc/key.ts";
+import { keyBytes, keyText } from "../mvcc/key.ts";
 
 const ACCESS: Record<Access, Permission_Type> = {
   read: Permission_Type.READ,
@@ -13,7 +13,6 @@ const ACCESS: Record<Access, Permission_Type> = {
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-const keyBytes = (key: string) => new Uint8Array(Buffer.from(key, "latin1"));
 const byKey = <T extends { key: string }>(a: T, b: T) => (a.key < b.key ? -1 : 1);
 
 export const userBytes = ({ name, password, noPassword, roles }: User): Uint8Array =>

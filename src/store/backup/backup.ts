@@ -4,28 +4,21 @@ import { boltFile } from "../bolt/writer.ts";
 import type { Member } from "../member.ts";
 import { Refused } from "../mvcc/errors.ts";
 import { collectVersions } from "./collect.ts";
-import { bucketsOf, type Content } from "./content.ts";
-
-/** Runs work that comes in slices, and lets other work have its turn in between. */
-async function inSlices<T>(work: Generator<void, T>): Promise<T> {
-  for (;;) {
-    const step = work.next();
-    if (step.done) return step.value;
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
+import { bucketsOf, type Content, type MemberRecord } from "./content.ts";
+import { inSlices } from "./slices.ts";
 
 /**
  * All that the member has applied, as of now.
  *
- * @param around what of the cluster the state machine does not hold
+ * @param self the member itself, where the state machine does not know its cluster
  */
-export async function contentOf(member: Member, around: Pick<Content, "members" | "clusterVersion">): Promise<Content> {
+export async function contentOf(member: Member, self: MemberRecord): Promise<Content> {
   using _hold = await member.holdHistory();
   const { state } = member;
   const { log } = state.mvcc;
+  const members = state.membership.members.map((m) => ({ ...m, isLearner: state.membership.isLearner(m.id) }));
   const content = {
-    ...around,
+    members: members.length > 0 ? members : [self],
     index: state.index,
     term: state.term,
     compactRevision: state.mvcc.compactRevision,
@@ -33,7 +26,8 @@ export async function contentOf(member: Member, around: Pick<Content, "members" 
     alarms: [...state.alarms],
     auth: state.auth.dump(),
     removedMembers: state.membership.state().removed,
-    downgradeTarget: "",
+    clusterVersion: state.clusterVersion,
+    downgradeTarget: state.downgradeTarget,
   };
   const versions = await inSlices(collectVersions(state.mvcc));
   // A follower that installed a leader's snapshot meanwhile has another history now.
@@ -42,6 +36,6 @@ export async function contentOf(member: Member, around: Pick<Content, "members" 
 }
 
 /** The backend file of a member's state. */
-export async function backupOf(member: Member, around: Pick<Content, "members" | "clusterVersion">): Promise<BoltFile> {
-  return await inSlices(boltFile(bucketsOf(await contentOf(member, around))));
+export async function backupOf(member: Member, self: MemberRecord): Promise<BoltFile> {
+  return await inSlices(boltFile(bucketsOf(await contentOf(member, self))));
 }

@@ -1,5 +1,6 @@
 // Gathers the versions that a backup has: references, not copies, so that
 // writes and compactions go on while it is sent.
+import type { EventLog } from "../mvcc/log.ts";
 import type { Mvcc } from "../mvcc/mvcc.ts";
 import type { Version } from "../mvcc/types.ts";
 
@@ -14,36 +15,47 @@ const byRevision = (a: Version, b: Version) => a.modRevision - b.modRevision || 
  */
 export function* collectVersions(mvcc: Mvcc): Generator<void, Version[]> {
   const { revision, compactRevision, log } = mvcc;
-  const kept: Version[] = [];
-  for (let start: string | undefined = ""; start !== undefined && compactRevision > 0; ) {
-    let next: string | undefined;
-    let seen = 0;
-    mvcc.keys.scan({ start, end: undefined }, (record, key) => {
-      if (seen++ === SLICE) {
-        next = key;
-        return false;
-      }
-      const v = record.at(compactRevision);
-      if (v) kept.push(v);
-      return true;
-    });
-    start = next;
-    yield;
-  }
+  const kept = compactRevision > 0 ? yield* pairsAt(mvcc, compactRevision) : [];
   // As etcd since 3.5.19: what the compacted revision itself deleted can still be watched from there.
   log.visit(compactRevision, ({ kv }) => {
     if (kv.version === 0) kept.push(kv);
   });
   const versions = yield* sortInSlices(kept);
-  for (let r = Math.max(compactRevision + 1, log.first); r <= revision; r++) {
-    log.visit(r, ({ kv }) => versions.push(kv));
-    if (r % SLICE === 0) yield;
-  }
+  yield* changes(log, compactRevision + 1, revision, (v) => versions.push(v));
   return versions;
 }
 
-/** Merges runs that were sorted slice by slice. */
-function* sortInSlices(items: Version[]): Generator<void, Version[]> {
+/** The versions that held at a revision, in order of their keys. Yields as collectVersions() does. */
+export function* pairsAt({ keys }: Mvcc, revision: number): Generator<void, Version[]> {
+  const found: Version[] = [];
+  for (let start: string | undefined = ""; start !== undefined; ) {
+    let next: string | undefined;
+    let seen = 0;
+    keys.scan({ start, end: undefined }, (record, key) => {
+      if (seen++ === SLICE) {
+        next = key;
+        return false;
+      }
+      const v = record.at(revision);
+      if (v) found.push(v);
+      return true;
+    });
+    start = next;
+    yield;
+  }
+  return found;
+}
+
+/** What revisions from one to another changed. */
+export function* changes(log: EventLog, from: number, to: number, visit: (v: Version) => void): Generator<void, void> {
+  for (let r = Math.max(from, log.first); r <= to; r++) {
+    log.visit(r, ({ kv }) => visit(kv));
+    if (r % SLICE === 0) yield;
+  }
+}
+
+/** Sorts by revision: merges runs that were sorted slice by slice. Changes the array that it is given. */
+export function* sortInSlices(items: Version[]): Generator<void, Version[]> {
   let from = items;
   for (let i = 0; i < from.length; i += SLICE) {
     const run = from.slice(i, i + SLICE).sort(byRevision);

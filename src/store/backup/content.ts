@@ -131,9 +131,15 @@ function metaOf({ index, term, compactRevision, members, clusterVersion }: Conte
           ["scheduledCompactRev", compacted],
         ] as [string, Uint8Array][])
       : []),
-    ["storageVersion", bytes(clusterVersion)],
+    ...(hasStorageVersion(clusterVersion) ? [["storageVersion", bytes(clusterVersion)] as [string, Uint8Array]] : []),
     ["term", u64(term)],
   ];
+}
+
+/** Since etcd 3.6; one of before takes the field for what it can't read. */
+function hasStorageVersion(version: string): boolean {
+  const [major, minor] = version.split(".").map(Number) as [number, number];
+  return major > 3 || (major === 3 && minor >= 6);
 }
 
 /** As Go writes it: ids are numbers beyond what JSON.stringify can say. */

@@ -2,7 +2,6 @@
 import { LeaseSchema } from "../../rpc/gen/etcd/lease_pb.ts";
 import { fromBinary } from "../../rpc/protobuf.ts";
 import type { BoltReader } from "../bolt/reader.ts";
-import { keyText } from "../mvcc/key.ts";
 import type { Version } from "../mvcc/types.ts";
 import type { StateMachine } from "../state.ts";
 import { readAuth } from "./auth.ts";
@@ -80,7 +79,7 @@ function loadVersions(db: BoltReader, state: StateMachine, scheduled: number): v
   };
   for (const v of versionsOf(db)) {
     if (v.modRevision <= compacted) {
-      pairs.set(keyText(v.key), v);
+      pairs.set(v.text, v);
       if (v.modRevision === compacted) changedThen.push(v);
       continue;
     }

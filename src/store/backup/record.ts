@@ -1,7 +1,12 @@
 // A version as etcd's backend keeps it: the revision as the key, and a
 // mvccpb.KeyValue, fields in order of their numbers, as the value.
-import { Version } from "../mvcc/types.ts";
+import { keyTextAt, writeKey } from "../mvcc/key.ts";
+import { NO_BYTES, Version } from "../mvcc/types.ts";
 import { viewOf } from "../wal/format.ts";
+
+type Copy = { copy(this: Uint8Array, into: Uint8Array, at: number, start: number, end: number): number };
+// Unlike set(), it needs no view of a part.
+const { copy } = Buffer.prototype as unknown as Copy;
 
 const SEPARATOR = 0x5f;
 const TOMBSTONE = 0x74;
@@ -82,24 +87,21 @@ function putLease(lease: bigint, into: Uint8Array, at: number): number {
   return i;
 }
 
-const bytesSize = (b: Uint8Array) => (b.length === 0 ? 0 : 1 + varintSize(b.length) + b.length);
+const lengthSize = (length: number) => (length === 0 ? 0 : 1 + varintSize(length) + length);
 const numberSize = (n: number) => (n === 0 ? 0 : 1 + varintSize(n));
 
 /** Bytes of a version's value. */
 export function keyValueSize(v: Version): number {
-  const key = bytesSize(v.key);
+  const key = lengthSize(v.text.length);
   // Of a deletion, etcd keeps the key alone.
   if (v.version === 0) return key;
   const numbers = numberSize(v.createRevision) + numberSize(v.modRevision) + numberSize(v.version);
-  return key + numbers + bytesSize(v.value) + (v.lease === 0n ? 0 : 1 + leaseSize(v.lease));
+  return key + numbers + lengthSize(v.valueLength) + (v.lease === 0n ? 0 : 1 + leaseSize(v.lease));
 }
 
-function putBytes(tag: number, b: Uint8Array, into: Uint8Array, at: number): number {
-  if (b.length === 0) return at;
+function putLength(tag: number, length: number, into: Uint8Array, at: number): number {
   into[at] = tag;
-  const i = putVarint(b.length, into, at + 1);
-  into.set(b, i);
-  return i + b.length;
+  return putVarint(length, into, at + 1);
 }
 
 function putNumber(tag: number, n: number, into: Uint8Array, at: number): number {
@@ -110,12 +112,21 @@ function putNumber(tag: number, n: number, into: Uint8Array, at: number): number
 
 /** Returns the position after it. */
 export function putKeyValue(v: Version, into: Uint8Array, at: number): number {
-  let i = putBytes(0x0a, v.key, into, at);
+  let i = at;
+  if (v.text.length > 0) {
+    i = putLength(0x0a, v.text.length, into, i);
+    writeKey(v.text, into, i);
+    i += v.text.length;
+  }
   if (v.version === 0) return i;
   i = putNumber(0x10, v.createRevision, into, i);
   i = putNumber(0x18, v.modRevision, into, i);
   i = putNumber(0x20, v.version, into, i);
-  i = putBytes(0x2a, v.value, into, i);
+  if (v.valueLength > 0) {
+    i = putLength(0x2a, v.valueLength, into, i);
+    copy.call(v.bytes, into, i, v.valueAt, v.valueEnd);
+    i += v.valueLength;
+  }
   if (v.lease === 0n) return i;
   into[i] = 0x30;
   return putLease(v.lease, into, i + 1);
@@ -123,8 +134,8 @@ export function putKeyValue(v: Version, into: Uint8Array, at: number): number {
 
 /** A version as etcd keeps it, its bytes copied. Throws an Error that says what is wrong. */
 export function decodeKeyValue(revision: Revision, bytes: Uint8Array): Version {
-  let key: Uint8Array | undefined;
-  let value: Uint8Array = new Uint8Array(0);
+  let key: string | undefined;
+  let value = NO_BYTES;
   const numbers = [0n, 0n, 0n, 0n, 0n, 0n, 0n];
   let at = 0;
   const varint = () => {
@@ -147,11 +158,11 @@ export function decodeKeyValue(revision: Revision, bytes: Uint8Array): Version {
     if ((tag & 7) !== 2) throw new Error(`a pair's value has wire type ${tag & 7}`);
     const length = Number(varint());
     if (length < 0 || at + length > bytes.length) throw new Error("a pair's value is cut short");
-    if (field === 1) key = bytes.slice(at, at + length);
+    if (field === 1) key = keyTextAt(bytes, at, at + length);
     else if (field === 5) value = bytes.slice(at, at + length);
     at += length;
   }
-  if (!key) throw new Error("a pair has no key");
+  if (key === undefined) throw new Error("a pair has no key");
   const { main, sub, tombstone } = revision;
   if (tombstone) return new Version(key, value, 0, main, 0, 0n, sub);
   const [, , create, mod, version, , lease] = numbers as [bigint, bigint, bigint, bigint, bigint, bigint, bigint];

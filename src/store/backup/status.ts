@@ -1,13 +1,13 @@
 // What `etcdutl snapshot status` tells of a file.
 import type { BoltReader } from "../bolt/reader.ts";
 import { crc32c } from "../wal/crc32c.ts";
-import { decodeRevision } from "./record.ts";
+import { decodeKeyValue, decodeRevision } from "./record.ts";
 
 export interface SnapshotStatus {
   /** CRC-32C over the names, keys and values of all buckets. */
   hash: number;
   revision: number;
-  /** Pairs of all buckets. */
+  /** Keys that exist, as etcd counts them since 3.6; before, it counted the pairs of all buckets. */
   totalKey: number;
   /** Bytes of the backend. */
   totalSize: number;
@@ -21,15 +21,23 @@ export function snapshotStatus(db: BoltReader): SnapshotStatus {
   const add = (bytes: Uint8Array) => {
     status.hash = crc32c(bytes, 0, bytes.length, status.hash);
   };
+  const live = new Set<string>();
   for (const bucket of db.buckets()) {
     add(new TextEncoder().encode(bucket));
     for (const { key, value } of db.pairs(bucket)) {
       add(key);
       add(value);
-      status.totalKey++;
-      if (bucket === "key") status.revision = decodeRevision(key)?.main ?? status.revision;
+      if (bucket === "key" && value.length > 0) {
+        const revision = decodeRevision(key);
+        if (!revision) throw new Error("the bucket of pairs has a key that is no revision");
+        status.revision = revision.main;
+        const { text, version } = decodeKeyValue(revision, value);
+        if (version === 0) live.delete(text);
+        else live.add(text);
+      }
       if (bucket === "meta" && Buffer.from(key).toString() === "storageVersion") status.version = Buffer.from(value).toString();
     }
   }
+  status.totalKey = live.size;
   return status;
 }

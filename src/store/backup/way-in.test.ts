@@ -78,12 +78,21 @@ describe.skipIf(skipped !== undefined)("from Debian's etcd", () => {
     await ctl(root, "snapshot", "save", file);
 
     const status = await kubun("status", file, "-w", "json");
-    const { version, ...told } = JSON.parse(status.out);
+    const { version, totalKey, ...told } = JSON.parse(status.out);
     expect(version).toBe("");
-    expect(told).toEqual(JSON.parse(await etcdctl("snapshot", "status", file, "-w", "json")));
-    const rows = (out: string) => out.split("\n").map((line) => line.split(/[|+]/).slice(1, 5).join("|"));
-    expect(rows((await kubun("status", file, "-w", "table")).out)).toEqual(rows(await etcdctl("snapshot", "status", file, "-w", "table")));
-    expect((await kubun("status", file)).out.trim()).toBe(`${(await etcdctl("snapshot", "status", file)).trim()},`);
+    expect(totalKey).toBe(range.count);
+    // Debian's counts the pairs of all buckets, as etcd did before 3.6.
+    const { totalKey: pairs, ...theirTold } = JSON.parse(await etcdctl("snapshot", "status", file, "-w", "json"));
+    expect(told).toEqual(theirTold);
+    expect(pairs).toBeGreaterThan(totalKey);
+    const table = (await kubun("status", file, "-w", "table")).out;
+    const theirTable = await etcdctl("snapshot", "status", file, "-w", "table");
+    const columns = (out: string, from: number, to: number) => out.split("\n").map((line) => line.split(/[|+]/).slice(from, to).join("|"));
+    expect(columns(table, 1, 3)).toEqual(columns(theirTable, 1, 3));
+    expect(columns(table, 4, 5)).toEqual(columns(theirTable, 4, 5));
+    expect((await kubun("status", file)).out.trim()).toBe(
+      (await etcdctl("snapshot", "status", file)).trim().replace(` ${pairs},`, ` ${totalKey},`) + ",",
+    );
 
     const ourDir = join(dir, "ours");
     const restored = await kubun("restore", file, "--data-dir", ourDir);

@@ -55,7 +55,10 @@ export type Refusal =
   | "member-not-found"
   | "member-not-learner"
   | "learner-not-ready"
-  | "too-many-learners";
+  | "too-many-learners"
+  | "downgrade-version-format"
+  | "downgrade-target"
+  | "downgrade-in-process";
 
 export const MESSAGES: Record<Refusal, string> = {
   compacted: "etcdserver: mvcc: required revision has been compacted",
@@ -113,6 +116,9 @@ export const MESSAGES: Record<Refusal, string> = {
   "member-not-learner": "etcdserver: can only promote a learner member",
   "learner-not-ready": "etcdserver: can only promote a learner member which is in sync with leader",
   "too-many-learners": "etcdserver: too many learner members in cluster",
+  "downgrade-version-format": "etcdserver: wrong downgrade target version format",
+  "downgrade-target": "etcdserver: invalid downgrade target version",
+  "downgrade-in-process": "etcdserver: cluster has a downgrade job in progress",
 };
 
 /** A request that the store refuses; it changed nothing. */

@@ -60,6 +60,9 @@ const CODES: Record<Refusal, Code> = {
   "member-not-learner": Code.FailedPrecondition,
   "learner-not-ready": Code.FailedPrecondition,
   "too-many-learners": Code.FailedPrecondition,
+  "downgrade-version-format": Code.InvalidArgument,
+  "downgrade-target": Code.InvalidArgument,
+  "downgrade-in-process": Code.FailedPrecondition,
 };
 
 /** What a client is told of an error. */

@@ -1,12 +1,13 @@
 import { AlarmRequest_AlarmAction, AlarmType, Cluster, Maintenance } from "../../rpc/gen/etcd/rpc_pb.ts";
 import { service } from "../../rpc/service.ts";
 import { Code, RpcError } from "../../rpc/types.ts";
+import { inSlices } from "../backup/slices.ts";
 import type { Alarm, AlarmKind } from "../command.ts";
 import { VERSION } from "../version.ts";
 import { header, type ServerContext } from "./context.ts";
+import { downgrade } from "./downgrade.ts";
 import { answering } from "./errors.ts";
-import { hashKv } from "./hash.ts";
-import { snapshotMethod } from "./snapshot.ts";
+import { selfOf, snapshotMethod } from "./snapshot.ts";
 
 const KINDS: Partial<Record<AlarmType, AlarmKind>> = { [AlarmType.NOSPACE]: "nospace", [AlarmType.CORRUPT]: "corrupt" };
 const TYPES: Record<AlarmKind, AlarmType> = { nospace: AlarmType.NOSPACE, corrupt: AlarmType.CORRUPT };
@@ -31,7 +32,8 @@ export function maintenanceService(context: ServerContext) {
         raftTerm: BigInt(member.consensus.term),
         raftAppliedIndex: BigInt(index),
         errors,
-        storageVersion: VERSION,
+        storageVersion: member.state.clusterVersion,
+        downgradeInfo: { enabled: member.state.downgradeTarget !== "", targetVersion: member.state.downgradeTarget },
       };
     },
 
@@ -50,22 +52,33 @@ export function maintenanceService(context: ServerContext) {
         return { header: header(context), alarms: changed ? [message(alarm)] : [] };
       }),
 
-    // Freed room is the allocator's here; what is left to tidy up is the log.
+    // A store frees what is compacted as it goes; what is left is the log behind a new snapshot, and garbage.
     defragment: () =>
       answering(async () => {
         await member.snapshot();
+        Bun.gc(true);
         return { header: header(context) };
       }),
 
     snapshot: snapshotMethod(context),
 
-    hash: () => answering(() => ({ header: header(context), hash: hashKv(member.state.mvcc, 0).hash })),
+    hash: () =>
+      answering(async () => {
+        const { contentOf } = await import("../backup/backup.ts");
+        const { bucketsOf } = await import("../backup/content.ts");
+        const { backendHash } = await import("../backup/hash.ts");
+        return { header: header(context), hash: await inSlices(backendHash(bucketsOf(await contentOf(member, selfOf(context))))) };
+      }),
 
     hashKV: (r) =>
-      answering(() => {
-        const { hash, compactRevision, revision } = hashKv(member.state.mvcc, Number(r.revision));
+      answering(async () => {
+        const { hashKv } = await import("../backup/hash.ts");
+        using _hold = await member.holdHistory();
+        const { hash, compactRevision, revision } = await inSlices(hashKv(member.state.mvcc, Number(r.revision)));
         return { header: header(context), hash, compactRevision: BigInt(compactRevision || -1), hashRevision: BigInt(revision) };
       }),
+
+    downgrade: (r) => answering(() => downgrade(context, r)),
 
     moveLeader: (r) => {
       if (r.targetID === member.identity.memberId) return { header: header(context) };

@@ -1,8 +1,5 @@
 // Between the messages of etcd's protocol and the store's own types.
-import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import type { KeyValue } from "../../client/etcd.ts";
-import type { EventSchema, KeyValueSchema } from "../../rpc/gen/etcd/kv_pb.ts";
-import { Event_EventType } from "../../rpc/gen/etcd/kv_pb.ts";
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import {
   Compare_CompareResult,
   Compare_CompareTarget,
@@ -18,7 +15,7 @@ import {
 import { fromBinary } from "../../rpc/protobuf.ts";
 import { Code, RpcError } from "../../rpc/types.ts";
 import { Refused } from "../mvcc/errors.ts";
-import type { Compare, RangeRequest as CoreRange, TxnRequest as CoreTxn, Event, Op, OpAnswer, RangeAnswer } from "../mvcc/types.ts";
+import type { Compare, RangeRequest as CoreRange, TxnRequest as CoreTxn, Op } from "../mvcc/types.ts";
 
 /** A message that came as bytes; throws what its call ends with if they are none. */
 export function decoded<D extends DescMessage>(desc: D, request: Uint8Array): MessageShape<D> {

@@ -5,7 +5,7 @@ import { SnapshotResponseSchema } from "../../rpc/gen/etcd/rpc_pb.ts";
 import { create, toBinary } from "../../rpc/protobuf.ts";
 import type { RawCall } from "../../rpc/raw.ts";
 import { raw } from "../../rpc/service.ts";
-import { CLUSTER_VERSION, VERSION } from "../version.ts";
+import { VERSION } from "../version.ts";
 import type { ServerContext } from "./context.ts";
 import { rpcError } from "./errors.ts";
 
@@ -22,11 +22,19 @@ export const snapshotMethod = (context: ServerContext) =>
     };
   });
 
-async function send({ member, name, peerUrls, clientUrls }: ServerContext, call: RawCall, drained: () => Promise<void>): Promise<void> {
+/** This member as a backup names it. */
+export const selfOf = ({ member, name, peerUrls, clientUrls }: ServerContext) => ({
+  id: member.identity.memberId,
+  name,
+  peerUrls,
+  clientUrls,
+  isLearner: false,
+});
+
+async function send(context: ServerContext, call: RawCall, drained: () => Promise<void>): Promise<void> {
   // Loaded for the first snapshot; a store that makes none does without.
   const { backupOf } = await import("../backup/backup.ts");
-  const members = [{ id: member.identity.memberId, name, peerUrls, clientUrls, isLearner: false }];
-  const file = await backupOf(member, { members, clusterVersion: CLUSTER_VERSION });
+  const file = await backupOf(context.member, selfOf(context));
   const hash = new Bun.CryptoHasher("sha256");
   const message = new MessageBuffer();
   let remaining = file.size;

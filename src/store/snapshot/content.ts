@@ -24,6 +24,7 @@ interface Head {
     /** Absent in those of versions before it. */
     auth?: AuthDump;
     membership?: ReturnType<typeof plain>;
+    downgradeTarget?: string;
   };
 }
 
@@ -43,6 +44,7 @@ export function snapshotOf(state: StateMachine): { id: SnapshotId; chunks: Itera
       alarms: state.alarms.map((a) => ({ ...a })),
       auth: state.auth.dump(),
       membership: plain(state.membership.state()),
+      downgradeTarget: state.downgradeTarget,
     },
   };
   return { id: { index: state.index, term: state.term }, chunks: chunksOf(state, head) };
@@ -104,6 +106,7 @@ export class SnapshotLoader {
       for (const [id, ttl] of c.head.leases) this.#state.lessor.grant(BigInt(id), ttl, now);
       this.#state.restoreAlarms(c.head.alarms.map((a) => ({ memberId: BigInt.asUintN(64, BigInt(a.memberId)), kind: a.kind })));
       if (c.head.auth) this.#state.auth.restore(c.head.auth);
+      this.#state.downgradeTarget = c.head.downgradeTarget ?? "";
       if (c.head.membership) this.#state.membership.restore(fromPlain(c.head.membership));
     } else if (c.pairs) for (let i = 0; i < c.pairs.length; i += FIELDS) this.#pairs.push(unflatten(c.pairs, i));
     else if (c.changes) for (let i = 0; i < c.changes.length; i += FIELDS) this.#change(unflatten(c.changes, i));
