@@ -82,8 +82,8 @@ export class SoloConsensus implements Consensus {
     if (this.#waiting.length >= MOST_WAITING) return Promise.reject(new Refused("too-many-requests"));
     return new Promise((resolve, reject) => {
       this.#waiting.push({ command, data, resolve: resolve as (answer: unknown) => void, reject });
-      // What this turn still proposes joins; what comes during the fdatasync shares the next one.
-      this.#running ??= Promise.resolve().then(() => this.#run());
+      // What all sockets bring in this turn joins; what comes during the fdatasync shares the next one.
+      this.#running ??= new Promise<void>((turn) => setImmediate(turn)).then(() => this.#run());
     });
   }
 

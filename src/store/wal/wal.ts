@@ -12,7 +12,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import { dataSync, isNoSpace, reserve, syncDirectory } from "./files.ts";
+import { isNoSpace, reserve, syncDirectory } from "./files.ts";
 import {
   CorruptFile,
   decodeSegmentHeader,
@@ -26,6 +26,7 @@ import {
   SEGMENT_HEADER,
 } from "./format.ts";
 import { scanSegment } from "./scan.ts";
+import { DataSync } from "./sync.ts";
 
 export interface WalOptions {
   /** A segment is left for the next at this many bytes. Default 16 MiB. */
@@ -93,7 +94,8 @@ export class Wal {
 
   private constructor(dir: string, options: WalOptions) {
     this.#dir = dir;
-    this.#sync = options.sync ?? dataSync;
+    const disk = new DataSync();
+    this.#sync = options.sync ?? ((fd) => disk.sync(fd));
     this.#segmentBytes = options.segmentBytes ?? 16 * 1024 * 1024;
     const found = listSegments(dir);
     this.created = found.length === 0;
