@@ -5,11 +5,13 @@ import { DEFAULT_MAX_REQUEST, type Member } from "../member.ts";
 import { MAX_TXN_OPS } from "../mvcc/check.ts";
 import { authService } from "./auth.ts";
 import type { ServerContext } from "./context.ts";
+import { electionService } from "./election.ts";
 import { type AuthOptions, Gate } from "./gate.ts";
 import { either, guarded } from "./guard.ts";
 import { kvService } from "./kv.ts";
 import { permittedKv } from "./kv-auth.ts";
 import { leaseService } from "./lease.ts";
+import { lockService } from "./lock.ts";
 import { clusterService, maintenanceService } from "./maintenance.ts";
 import { watchService } from "./watch.ts";
 
@@ -49,6 +51,8 @@ export async function serveEtcd(member: Member, addresses: readonly Address[], o
     maintenanceService(context),
     clusterService(context),
     authService(context),
+    lockService(context),
+    electionService(context),
   ];
   const server = createRpcServer({
     services: services.map((s) => guarded(s, member, context.gate)),
