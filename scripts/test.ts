@@ -1,7 +1,7 @@
 // `npm test [-- PATH…]`: the tests beside the code in one process, then each
 // end-to-end file in a process of its own, one after the other, because they
 // share the machine's kernel: with the embedded runtime, then with Debian's
-// containerd. Ends with the line `N passed, N failed`.
+// containerd, and some of them with other stores. Ends with the line `N passed, N failed`.
 import { dirname, join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
@@ -43,16 +43,32 @@ function failuresOf(report: string): string[] {
 
 const runtimes = process.env.KUBUN_E2E_RUNTIME ? [process.env.KUBUN_E2E_RUNTIME] : ["embedded", "containerd"];
 /** End-to-end files to which the runtime makes no difference, or which choose it themselves. */
-const runtimeless = ["bad-input", "components"];
+const runtimeless = ["bad-input", "components", "outside-store"];
+/** Files that run over stores other than the cluster's own too: three members of ours, and Debian's etcd. */
+const storeFiles = ["hello", "kubectl", "helm", "client-node", "resilience"];
+const stores = process.env.KUBUN_E2E_STORE ? [process.env.KUBUN_E2E_STORE] : ["embedded", "etcd"];
+const isFile = (path: string, name: string) => path.endsWith(`/${name}.test.ts`);
 const e2e = await files("test/e2e/**/*.test.ts");
 const unit = await files("{src,wasm,scripts}/**/*.test.ts");
 const runs: Run[] = [
   ...(unit.length > 0 ? [{ title: "unit tests", files: unit, timeout: 60_000 }] : []),
-  ...runtimes.flatMap((runtime) =>
+  ...(stores.includes("embedded") ? runtimes : []).flatMap((runtime) =>
     e2e
-      .filter((f) => runtime === "embedded" || !runtimeless.some((name) => f.endsWith(`/${name}.test.ts`)))
+      .filter((f) => runtime === "embedded" || !runtimeless.some((name) => isFile(f, name)))
       .map((f) => ({ title: `${f} (${runtime})`, files: [f], env: { KUBUN_E2E_RUNTIME: runtime }, timeout: 300_000 })),
   ),
+  ...stores
+    .filter((store) => store !== "embedded")
+    .flatMap((store) =>
+      e2e
+        .filter((f) => storeFiles.some((name) => isFile(f, name)))
+        .map((f) => ({
+          title: `${f} (${store === "etcd" ? "Debian's etcd" : "three members"} as the store)`,
+          files: [f],
+          env: { KUBUN_E2E_RUNTIME: "embedded", KUBUN_E2E_STORE: store },
+          timeout: 300_000,
+        })),
+    ),
 ];
 
 const total = { pass: 0, fail: 0, skip: 0 };

@@ -13,11 +13,13 @@ export default command({
   },
   async run(values) {
     const dir = new DataDir(values["data-dir"]);
+    const etcd = dir.read()?.etcd;
     const existed = await takeDown(dir);
     if (values.purge && existed) dir.purge();
+    const outside = existed && etcd ? `; the objects stay in the etcd at ${etcd.servers.join(",")} below ${etcd.prefix}` : "";
     process.stdout.write(
       existed
-        ? `stopped${values.purge ? ", data deleted" : `; the data stays in ${dir.path}`}\n`
+        ? `stopped${values.purge ? ", data deleted" : `; the data stays in ${dir.path}`}${outside}\n`
         : `no cluster in ${dir.path}: nothing to do\n`,
     );
   },

@@ -27,7 +27,7 @@ function render(s: ClusterStatus): string {
       c.version || "-",
       c.address || "-",
       c.pid ? String(c.pid) : "-",
-      mib(c.memory),
+      c.pid ? mib(c.memory) : "-",
     ]),
   ];
   const nodes = [

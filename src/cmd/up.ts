@@ -11,6 +11,7 @@ import { checkPodNetwork, takenNetworks } from "./cluster/host-network.ts";
 import { podCidrOf } from "./cluster/nodes.ts";
 import { type DetachedMessage, DetachedProgress, type Progress } from "./cluster/progress.ts";
 import { type ClusterFile, DataDir, isRunning } from "./cluster/state.ts";
+import { etcdFlags, etcdSettings } from "./cluster/store-choice.ts";
 import type { UpOptions } from "./cluster/up-options.ts";
 import { bool, choice, command, type Flag, integer, text, UsageError, verbosity } from "./flags.ts";
 
@@ -47,6 +48,7 @@ const flags = {
   "cluster-domain": domain,
   runtime: choice(["auto", "containerd", "embedded"], "auto", "container runtime; auto takes a running containerd, else the embedded one"),
   "container-runtime-endpoint": text("SOCKET", "", "unix socket of a CRI runtime to use instead"),
+  ...etcdFlags,
   "control-plane-only": bool(false, "no node: only store, apiserver, controllers and scheduler; needs no root"),
   detach: bool(false, "return when the cluster is ready and leave it running"),
   v: verbosity,
@@ -82,6 +84,7 @@ function checked(values: { [K in keyof typeof flags]: (typeof flags)[K] extends 
     runtime: values.runtime,
     containerRuntimeEndpoint: endpoint,
     controlPlaneOnly: values["control-plane-only"],
+    etcd: etcdSettings(values),
     verbosity: values.v,
   };
 }
@@ -199,6 +202,9 @@ export default command({
       return 0;
     }
     if (!options.controlPlaneOnly) checkPodNetwork(stored?.podCidr ?? options.podCidr, stored?.id, takenNetworks(""));
+    // Before anything is made that would bind the data dir to it.
+    const etcd = options.etcd ?? stored?.etcd;
+    if (etcd) await (await import("./cluster/outside-store.ts")).lookAt(etcd);
     // Made here so that a bad data dir is told at once, before anything is started.
     dir.open(options, given as ReadonlySet<string>);
     if (values.detach) return detach(options);

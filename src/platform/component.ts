@@ -11,6 +11,10 @@ export interface Component {
   notReady(): string | undefined;
   /** Where it can be reached, if anywhere: "https://127.0.0.1:6443". */
   readonly address?: string;
+  /** Set for one that runs elsewhere and is only used from here: the version that it says it has. */
+  readonly elsewhere?: string;
+  /** Looks anew, where notReady tells what the last look found. */
+  refresh?(): Promise<void>;
   /** Ends it cleanly. Containers keep running. Idempotent. */
   stop(): Promise<void>;
 }

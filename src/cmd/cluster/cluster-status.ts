@@ -20,10 +20,13 @@ export interface StatusSources {
 export const isReady = (node: core.Node): boolean =>
   node.status?.conditions?.some((c) => c.type === "Ready" && c.status === "True") ?? false;
 
+/** Answered without the store, of which status has to tell when it is away. */
+const FROM_CACHE = { resourceVersion: "0" };
+
 async function nodeRows(api: ApiTransport): Promise<NodeStatus[]> {
   const [nodes, pods] = await Promise.all([
-    api.list<core.Node>({ group: "", version: "v1", resource: "nodes" }),
-    api.list<core.Pod>({ group: "", version: "v1", resource: "pods" }),
+    api.list<core.Node>({ group: "", version: "v1", resource: "nodes" }, FROM_CACHE),
+    api.list<core.Pod>({ group: "", version: "v1", resource: "pods" }, FROM_CACHE),
   ]);
   const count = new Map<string | undefined, number>();
   for (const pod of pods.items) count.set(pod.spec.nodeName, (count.get(pod.spec.nodeName) ?? 0) + 1);
@@ -38,7 +41,7 @@ async function nodeRows(api: ApiTransport): Promise<NodeStatus[]> {
 }
 
 export async function clusterStatus(s: StatusSources): Promise<ClusterStatus> {
-  const [nodes, further] = await Promise.all([nodeRows(s.api), s.further()]);
+  const [nodes, further] = await Promise.all([nodeRows(s.api), s.further(), ...s.controlPlane.map((c) => c.refresh?.())]);
   const components = [...componentRows(s.controlPlane, ""), ...(s.node ? componentRows(s.node.components, s.node.name) : []), ...further];
   return {
     id: s.id,

@@ -94,9 +94,9 @@ async function startFurtherNodes(
  * Begins to load the systems' code while certificates are made and files are
  * opened. A failure comes up again where the code is used.
  */
-function loadAhead(runtime: NodeSpec["runtime"]): void {
+function loadAhead(runtime: NodeSpec["runtime"], ownStore: boolean): void {
   const systems = [
-    import("../../store/mod.ts"),
+    ownStore ? import("../../store/mod.ts") : import("./outside-store.ts"),
     import("../../apiserver/mod.ts"),
     import("../../apiserver/http/mod.ts"),
     import("../../controllers/mod.ts"),
@@ -152,7 +152,7 @@ export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>
       issuing.issue,
       progress,
     );
-    loadAhead(runtime);
+    loadAhead(runtime, cluster.etcd === undefined);
     const plane = await starting;
     running.push(...plane.components);
     const api = plane.transport("system:kubun", "system:masters");

@@ -2,6 +2,7 @@
 // scheduler, in one process, joined by direct calls.
 import { hostname } from "node:os";
 import type { ApiServer } from "../../apiserver/mod.ts";
+import type { StoreClient } from "../../client/etcd.ts";
 import type { ApiTransport } from "../../client/transport.ts";
 import type { Component } from "../../platform/component.ts";
 import { UsageError } from "../flags.ts";
@@ -28,6 +29,15 @@ function inUse(e: unknown, port: number): unknown {
   return new UsageError(`--port ${port} is in use by another process: choose another port, or 0 for a free one`);
 }
 
+/** How upstream's apiserver, which may use the same etcd one day, stores objects. */
+const UPSTREAM_FORM = "application/vnd.kubernetes.protobuf";
+
+async function openStore(dir: DataDir, cluster: ClusterFile): Promise<Component & { client(): StoreClient }> {
+  if (cluster.etcd) return new (await import("./outside-store.ts")).OutsideStore(cluster.etcd);
+  const { Store } = await import("../../store/mod.ts");
+  return new Store({ dataDir: dir.file("etcd"), name: "kubun" });
+}
+
 /** Starts them in order; on a failure the ones that already run are stopped again. */
 export async function startControlPlane(
   options: UpOptions,
@@ -52,7 +62,7 @@ export async function startControlPlane(
   };
   try {
     // The store opens while the certificates are made.
-    const storing = import("../../store/mod.ts").then(({ Store }) => new Store({ dataDir: dir.file("etcd"), name: "kubun" }));
+    const storing = openStore(dir, cluster);
     const [store, { pki, keys, serving, admin, kubeletClient }] = await Promise.all([
       storing.then((s) => start(s)),
       progress.run("certificates", async () => {
@@ -71,6 +81,7 @@ export async function startControlPlane(
     const { ApiServer } = await import("../../apiserver/mod.ts");
     const api: ApiServer = new ApiServer({
       store: store.client(),
+      ...(cluster.etcd ? { storePrefix: cluster.etcd.prefix, storageMediaType: UPSTREAM_FORM } : {}),
       listen: [{ host: options.controlPlaneOnly ? "127.0.0.1" : "0.0.0.0", port: options.port }],
       advertiseAddress: ips[0],
       tls: { cert: serving.cert, key: serving.key, clientCa: pki.ca.cert },

@@ -14,6 +14,7 @@ export interface ComponentStatus {
   message: string;
   version: string;
   address: string;
+  /** 0 where it runs elsewhere, or not at all. */
   pid: number;
   /** Resident bytes of the process it runs in. */
   memory: number;
@@ -43,15 +44,16 @@ export function componentRows(components: readonly Component[], node: string): C
   const memory = process.memoryUsage.rss();
   return components.map((c) => {
     const why = c.notReady();
+    const here = c.elsewhere === undefined;
     return {
       name: c.name,
       node,
       healthy: why === undefined,
       message: why ?? "",
-      version: VERSION,
+      version: c.elsewhere ?? VERSION,
       address: c.address ?? "",
-      pid: process.pid,
-      memory,
+      pid: here ? process.pid : 0,
+      memory: here ? memory : 0,
     };
   });
 }

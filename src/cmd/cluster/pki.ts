@@ -16,6 +16,8 @@ interface LeafSpec {
   organizations?: string[];
   /** DNS names and addresses of a serving certificate; none for a client's. */
   hosts?: string[];
+  /** A server that shows the same certificate where it is a client, as members of a store do to each other. */
+  peer?: boolean;
 }
 
 /** Written aside and renamed, so that a crash leaves the old file or the new one. */
@@ -85,8 +87,9 @@ export class Pki {
     return (spec.hosts ?? []).every((h) => names.has(h));
   }
 
-  #sign({ commonName, organizations, hosts }: LeafSpec): Promise<KeyPair> {
-    return this.#issue({ commonName, organizations, hosts, usages: [hosts ? "serverAuth" : "clientAuth"], ...lifetime(365) }, this.ca);
+  #sign({ commonName, organizations, hosts, peer }: LeafSpec): Promise<KeyPair> {
+    const usages = peer ? (["serverAuth", "clientAuth"] as const) : ([hosts ? "serverAuth" : "clientAuth"] as const);
+    return this.#issue({ commonName, organizations, hosts, usages, ...lifetime(365) }, this.ca);
   }
 
   /** The key pair that signs service account tokens. */

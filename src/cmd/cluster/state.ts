@@ -5,6 +5,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { UsageError } from "../flags.ts";
+import { openStored } from "./store-choice.ts";
+import type { EtcdSettings } from "./up-options.ts";
 
 /** Raised when what is stored can't be read by the version before. */
 const FORMAT = 1;
@@ -17,6 +19,8 @@ export interface ClusterConfig {
   podCidr: string;
   serviceCidr: string;
   clusterDomain: string;
+  /** The store, where it is not the cluster's own. */
+  etcd?: EtcdSettings;
   createdAt: string;
 }
 
@@ -82,7 +86,7 @@ export class DataDir {
   }
 
   /** Opens the cluster, or makes one. `given` are settings the user asked for: one that differs from the stored one throws UsageError. */
-  open(wanted: Pick<ClusterConfig, "podCidr" | "serviceCidr" | "clusterDomain">, given: ReadonlySet<string>): ClusterFile {
+  open(wanted: Pick<ClusterConfig, "podCidr" | "serviceCidr" | "clusterDomain" | "etcd">, given: ReadonlySet<string>): ClusterFile {
     const flags = { podCidr: "pod-cidr", serviceCidr: "service-cidr", clusterDomain: "cluster-domain" } as const;
     const stored = this.read();
     if (stored) {
@@ -93,7 +97,7 @@ export class DataDir {
           );
         }
       }
-      return stored;
+      return openStored(stored, wanted.etcd, given, this.path);
     }
     try {
       mkdirSync(this.path, { recursive: true, mode: 0o700 });
@@ -107,7 +111,9 @@ export class DataDir {
       throw new UsageError(`--data-dir ${this.path} can't be used: ${(e as Error).message}`);
     }
     const id = randomBytes(4).toString("hex");
-    const cluster: ClusterFile = { format: FORMAT, id, ...wanted, createdAt: new Date().toISOString(), runDir: runDirOf(id) };
+    const { podCidr, serviceCidr, clusterDomain, etcd } = wanted;
+    const made = { podCidr, serviceCidr, clusterDomain, ...(etcd ? { etcd } : {}) };
+    const cluster: ClusterFile = { format: FORMAT, id, ...made, createdAt: new Date().toISOString(), runDir: runDirOf(id) };
     this.write(cluster);
     return cluster;
   }

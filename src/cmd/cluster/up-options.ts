@@ -1,3 +1,13 @@
+/** A store that is not the cluster's own. Files are absolute paths. */
+export interface EtcdSettings {
+  servers: string[];
+  caFile?: string;
+  certFile?: string;
+  keyFile?: string;
+  /** Where objects begin in it. */
+  prefix: string;
+}
+
 /** What a user chose for `up`, after every flag was checked. */
 export interface UpOptions {
   dataDir: string;
@@ -10,6 +20,8 @@ export interface UpOptions {
   runtime: "auto" | "containerd" | "embedded";
   containerRuntimeEndpoint: string;
   controlPlaneOnly: boolean;
+  /** Undefined for a store of the cluster's own. */
+  etcd?: EtcdSettings;
   /** What -v asks for. */
   verbosity: number;
 }

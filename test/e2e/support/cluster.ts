@@ -3,6 +3,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { OutsideStore } from "./stores.ts";
 import { kubectlOnPath, root } from "./tools.ts";
 
 export interface Result {
@@ -92,8 +93,10 @@ export class TestCluster implements AsyncDisposable {
   readonly dir: string;
   readonly kubeconfig: string;
   readonly flags: string[];
+  readonly #store: OutsideStore | undefined;
 
-  private constructor(dir: string, extra: string[]) {
+  private constructor(dir: string, extra: string[], store: OutsideStore | undefined) {
+    this.#store = store;
     this.dir = dir;
     this.kubeconfig = join(dir, "data", "admin.kubeconfig");
     this.flags = [
@@ -102,13 +105,16 @@ export class TestCluster implements AsyncDisposable {
       `--pod-cidr=10.${40 + slot}.0.0/16`,
       `--service-cidr=172.${16 + (slot % 16)}.${16 * (slot % 14)}.0/20`,
       `--runtime=${runtime}`,
+      ...(store?.flags ?? []),
       ...extra,
     ];
   }
 
   static async up(extra: string[] = []): Promise<TestCluster> {
     const dir = mkdtempSync(join(tmpdir(), "kubun-e2e-"));
-    const cluster = new TestCluster(dir, extra);
+    const { startStore, storeKind } = await import("./stores.ts");
+    const store = storeKind === "embedded" ? undefined : await startStore(storeKind);
+    const cluster = new TestCluster(dir, extra, store);
     try {
       await cluster.start();
     } catch (e) {
@@ -194,6 +200,7 @@ export class TestCluster implements AsyncDisposable {
     clusters.delete(this);
     const r = await kubun(["down", "--purge", `--data-dir=${this.dataDir}`], { timeout: 60_000 });
     rmSync(this.dir, { recursive: true, force: true });
+    await this.#store?.[Symbol.asyncDispose]();
     if (r.code !== 0) throw new Error(`down: exit code ${r.code}\n${r.stdout}${r.stderr}`);
   }
 }
