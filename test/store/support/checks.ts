@@ -7,11 +7,11 @@ import { assertNone, checkRevisions, checkWatch } from "../../../src/store/testi
 import type { Member, StoreCluster } from "./cluster.ts";
 import { until } from "./commands.ts";
 import { type Load, PREFIX } from "./load.ts";
-import { bytes, endOf, Watcher } from "./watcher.ts";
+import { bytes, Watcher } from "./watcher.ts";
 
 /** One call on a connection of its own. */
 export async function ask<T>(endpoint: string, call: (channel: Channel) => Promise<T>): Promise<T> {
-  const channel = connect(parseEndpoint(endpoint).address, { connectTimeout: 1000 });
+  const channel = connect(parseEndpoint(endpoint).address, { connectTimeout: 1000, maxReceiveSize: 2 ** 31 - 1 });
   try {
     return await call(channel);
   } finally {
@@ -110,5 +110,3 @@ export async function sameHashes(cluster: StoreCluster, revision: number): Promi
   if (new Set(hashes.map((h) => `${h.hash} ${h.compactRevision}`)).size > 1)
     throw new Error(`members differ at revision ${revision}: ${told.join(", ")}`);
 }
-
-export { endOf };
