@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { KEYS, LEASES, MAINTENANCE, TRANSACTIONS, WATCHES } from "./etcdctl/commands.ts";
+import { AUTH, KEYS, LEASES, MAINTENANCE, TRANSACTIONS, WATCHES } from "./etcdctl/commands.ts";
 import { allServing } from "./support/checks.ts";
 import { type Kind, StoreCluster } from "./support/cluster.ts";
 import { type Step, type Subject, Terminal } from "./support/etcdctl.ts";
@@ -35,7 +35,7 @@ describe.skipIf(missing.length > 0)("etcdctl says of one member what it says of 
     for (const c of clusters.values()) await c[Symbol.asyncDispose]();
   });
 
-  for (const group of [KEYS, TRANSACTIONS, WATCHES, LEASES, MAINTENANCE]) {
+  for (const group of [KEYS, TRANSACTIONS, WATCHES, LEASES, MAINTENANCE, AUTH]) {
     for (const [name, steps] of Object.entries(group)) {
       test(name, async () => {
         const { ours, theirs } = await both(steps);

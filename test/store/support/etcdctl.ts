@@ -14,8 +14,8 @@ export interface Run {
   save?: Record<string, RegExp>;
   /** The output is a protobuf message of this type. */
   decode?: DescMessage;
-  /** Don't compare the output, which says nothing. */
-  quiet?: boolean;
+  /** Compare hashes, too: no ids of leases are in the data. */
+  exact?: boolean;
   env?: Record<string, string>;
 }
 
@@ -45,6 +45,12 @@ export interface Subject {
 export function words(line: string): string[] {
   return [...line.matchAll(/(?:[^\s'"]|'[^']*'|"[^"]*")+/g)].map(([word]) => word.replace(/'([^']*)'|"([^"]*)"/g, (_, a, b) => a ?? b));
 }
+
+const HASHES: [RegExp, string][] = [
+  [/("hash"|"Hash" ):( ?)\d+/g, "$1:$2H"],
+  [/(CLIENT\d, )\d+$/gm, "$1H"],
+  [/(CLIENT\d \| +)\d+/g, "$1H"],
+];
 
 const CHANCE: [RegExp, string][] = [
   // A table's columns are as wide as what chance put in them.
@@ -87,19 +93,18 @@ export class Terminal {
     return told;
   }
 
-  #arguments(line: string): string[] {
-    return words(line).map((w) =>
-      w.replace(/\$(\w+)/g, (whole, name: string) => {
-        if (name === "DIR") return this.#subject.dir;
-        const member = /^(ENDPOINT|PEER)(\d)$/.exec(name);
-        if (member) return (member[1] === "PEER" ? this.#subject.peers : this.#subject.endpoints)[Number(member[2])]!;
-        return this.#saved.get(name) ?? whole;
-      }),
-    );
+  /** With $DIR, $ENDPOINTn, $PEERn and what was kept in place of their names. */
+  #expand(line: string): string {
+    return line.replace(/\$(\w+)/g, (whole, name: string) => {
+      if (name === "DIR") return this.#subject.dir;
+      const member = /^(ENDPOINT|PEER)(\d)$/.exec(name);
+      if (member) return (member[1] === "PEER" ? this.#subject.peers : this.#subject.endpoints)[Number(member[2])]!;
+      return this.#saved.get(name) ?? whole;
+    });
   }
 
   #spawn<In extends Uint8Array | "pipe">(line: string, stdin: In, env: Record<string, string> = {}) {
-    return Bun.spawn(["etcdctl", ...this.#arguments(line)], {
+    return Bun.spawn(["etcdctl", ...words(line).map((w) => this.#expand(w))], {
       env: {
         PATH: process.env.PATH,
         HOME: this.#subject.dir,
@@ -122,20 +127,20 @@ export class Terminal {
     }
   }
 
-  async #run({ run, stdin, save, decode, quiet, env }: Run): Promise<string> {
-    const child = this.#spawn(run, new TextEncoder().encode(stdin ?? ""), env);
+  async #run({ run, stdin, save, decode, exact, env }: Run): Promise<string> {
+    const child = this.#spawn(run, new TextEncoder().encode(this.#expand(stdin ?? "")), env);
     const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
     const [raw, err, code] = await Promise.all([new Response(child.stdout).bytes(), new Response(child.stderr).text(), child.exited]);
     clearTimeout(timer);
     const out = decode && code === 0 ? `${toJsonString(decode, fromBinary(decode, raw))}\n` : new TextDecoder().decode(raw);
     this.#keep(save, out, run);
-    return `$ etcdctl ${run}\n${quiet ? "" : this.named(out + complaints(err))}${code ? `exit code ${code}\n` : ""}`;
+    return `$ etcdctl ${run}\n${this.named(out + complaints(err), exact)}${code ? `exit code ${code}\n` : ""}`;
   }
 
   async #background({ background, stdin, ready, meanwhile, until: end, save }: Background): Promise<string> {
     // The input stays open, as a person's would.
     const child = this.#spawn(background, "pipe");
-    child.stdin.write(stdin ?? "");
+    child.stdin.write(this.#expand(stdin ?? ""));
     child.stdin.flush();
     let out = "";
     let ended = false;
@@ -172,12 +177,13 @@ export class Terminal {
   }
 
   /** The text with names in place of what differs by chance. */
-  named(output: string): string {
+  named(output: string, exact = false): string {
     let named = output;
     for (const [i, endpoint] of this.#subject.endpoints.entries()) named = named.replaceAll(endpoint, `CLIENT${i}`);
     for (const [i, peer] of this.#subject.peers.entries()) named = named.replaceAll(peer, `PEER${i}`);
     named = named.replaceAll(this.#subject.dir, "DIR");
     named = named.replace(/(?<![\w.])-?(\d{15,20}|[0-9a-f]{13,16})(?!\w)/g, (token) => this.#nameOf(token));
+    if (!exact) for (const [pattern, name] of HASHES) named = named.replace(pattern, name);
     for (const [pattern, name] of CHANCE) named = named.replace(pattern, name);
     return named;
   }

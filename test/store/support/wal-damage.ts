@@ -1,6 +1,7 @@
 // Harm to the files of a member of ours that does not run.
 import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, truncateSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { EntryType } from "../../../src/store/raft/types.ts";
 import { decodeFrameHeader, encodeFrame, FRAME_HEADER, frameBytes, SEGMENT_HEADER } from "../../../src/store/wal/format.ts";
 import type { Member } from "./cluster.ts";
 
@@ -64,6 +65,6 @@ export function truncate({ file, offset, bytes }: Frame): void {
 /** Begins a frame behind the last one, as a crash before the write was answered does. */
 export function beginFrame(last: Frame): void {
   const at = last.offset + last.bytes;
-  const next = encodeFrame(last.sequence + 1, [{ type: "normal", index: 1_000_000, term: 1, data: new Uint8Array(4096).fill(7) }]);
+  const next = encodeFrame(last.sequence + 1, [{ type: EntryType.normal, index: 1_000_000, term: 1, data: new Uint8Array(4096).fill(7) }]);
   patch(last.file, at, next.subarray(0, SECTOR - (at % SECTOR) + SECTOR));
 }
