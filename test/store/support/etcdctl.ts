@@ -2,7 +2,7 @@
 // to store by chance (ids, addresses, times, sizes) has been given names, so
 // that two stores can be compared line by line.
 import { type DescMessage, fromBinary, toJsonString } from "@bufbuild/protobuf";
-import { until } from "./commands.ts";
+import { Program } from "./program.ts";
 
 /** A command line of etcdctl, or one with more to it. */
 export type Step = string | Run | Background;
@@ -103,18 +103,10 @@ export class Terminal {
     });
   }
 
-  #spawn<In extends Uint8Array | "pipe">(line: string, stdin: In, env: Record<string, string> = {}) {
-    return Bun.spawn(["etcdctl", ...words(line).map((w) => this.#expand(w))], {
-      env: {
-        PATH: process.env.PATH,
-        HOME: this.#subject.dir,
-        ETCDCTL_API: "3",
-        ETCDCTL_ENDPOINTS: this.#subject.endpoints.join(","),
-        ...env,
-      },
-      stdin,
-      stdout: "pipe",
-      stderr: "pipe",
+  #start(line: string, input: string, env: Record<string, string> = {}): Program {
+    return new Program(["etcdctl", ...words(line).map((w) => this.#expand(w))], {
+      env: { ETCDCTL_API: "3", ETCDCTL_ENDPOINTS: this.#subject.endpoints.join(","), ...env },
+      input: this.#expand(input),
       cwd: this.#subject.dir,
     });
   }
@@ -127,10 +119,11 @@ export class Terminal {
     }
   }
 
-  async #run({ run, stdin, save, decode, exact, env }: Run): Promise<string> {
-    const child = this.#spawn(run, new TextEncoder().encode(this.#expand(stdin ?? "")), env);
-    const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
-    const [raw, err, code] = await Promise.all([new Response(child.stdout).bytes(), new Response(child.stderr).text(), child.exited]);
+  async #run({ run, stdin = "", save, decode, exact, env }: Run): Promise<string> {
+    const child = this.#start(run, stdin, env);
+    child.closeInput();
+    const timer = setTimeout(() => child.signal("SIGKILL"), 60_000);
+    const { code, raw, err } = await child.ended();
     clearTimeout(timer);
     const out = decode && code === 0 ? `${toJsonString(decode, fromBinary(decode, raw))}\n` : new TextDecoder().decode(raw);
     this.#keep(save, out, run);
@@ -138,42 +131,13 @@ export class Terminal {
   }
 
   async #background({ background, stdin, ready, meanwhile, until: end, save }: Background): Promise<string> {
-    // The input stays open, as a person's would.
-    const child = this.#spawn(background, "pipe");
-    child.stdin.write(this.#expand(stdin ?? ""));
-    child.stdin.flush();
-    let out = "";
-    let ended = false;
-    const reading = (async () => {
-      for await (const chunk of child.stdout.pipeThrough(new TextDecoderStream())) out += chunk;
-      ended = true;
-    })();
-    const errors = new Response(child.stderr).text();
-    const wait = (pattern: RegExp) =>
-      until(
-        `${pattern} from etcdctl ${background}`,
-        () => {
-          if (pattern.test(out)) return true;
-          if (ended) throw new Error("it has ended");
-          return false;
-        },
-        20_000,
-        () => out,
-      );
-    try {
-      if (ready) await wait(ready);
-      this.#keep(save, out, background);
-      const done = await this.transcript(meanwhile);
-      await wait(end);
-      child.kill("SIGINT");
-      await reading;
-      return `$ etcdctl ${background} &\n${done.replace(/^/gm, "  ").trimEnd()}\n${this.named(out)}`;
-    } catch (error) {
-      child.kill("SIGKILL");
-      throw new Error(`${(error as Error).message}\n${await errors}`, { cause: error });
-    } finally {
-      child.kill("SIGKILL");
-    }
+    await using child = this.#start(background, stdin ?? "");
+    if (ready) await child.printed(ready);
+    this.#keep(save, child.out, background);
+    const done = await this.transcript(meanwhile);
+    await child.printed(end);
+    const { out } = await child.ended("SIGINT");
+    return `$ etcdctl ${background} &\n${done.replace(/^/gm, "  ").trimEnd()}\n${this.named(out)}`;
   }
 
   /** The text with names in place of what differs by chance. */
