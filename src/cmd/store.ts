@@ -3,6 +3,8 @@ import { readFileSync } from "node:fs";
 import { logger } from "../platform/log.ts";
 import type { Address, TlsServerOptions } from "../rpc/types.ts";
 import type { TokenOptions } from "../store/auth/options.ts";
+import { checkInitialCluster, checkTimeouts, parseInitialCluster } from "../store/membership/bootstrap.ts";
+import { type ClusterOptions, DEFAULT_ELECTION, DEFAULT_HEARTBEAT, DEFAULT_PEER_URL, DEFAULT_TOKEN } from "../store/membership/options.ts";
 import { bool, choice, command, duration, type Flag, integer, list, optionalText, text, UsageError, verbosity } from "./flags.ts";
 
 /** etcd's --auto-compaction-retention: a number of hours or a duration, or of revisions. */
@@ -37,6 +39,19 @@ const flags = {
   "auth-token": text("TYPE", "simple", "tokens: simple, or jwt,sign-method=M[,pub-key=FILE][,priv-key=FILE][,ttl=5m]"),
   "auth-token-ttl": integer("SECONDS", 300, "how long a simple token lasts unused", [1, 1_000_000_000]),
   "bcrypt-cost": integer("N", 10, "the cost of hashing passwords", [4, 31]),
+  "initial-advertise-peer-urls": list("URLS", [DEFAULT_PEER_URL], "where other members reach this one"),
+  "listen-peer-urls": list("URLS", [], "where to serve other members (default http://localhost:2380, if there are others)"),
+  "initial-cluster": optionalText("NAME=URL,…", "all members of a new cluster, or of the one to join (default this one alone)"),
+  "initial-cluster-state": choice(["new", "existing"], "new", "whether to begin a cluster, or join one that has added this member"),
+  "initial-cluster-token": text("TOKEN", DEFAULT_TOKEN, "keeps clusters with the same URLs apart"),
+  "force-new-cluster": bool(false, "begin a cluster of this member alone with the data that it has"),
+  "peer-cert-file": optionalText("FILE", "the certificate shown to other members"),
+  "peer-key-file": optionalText("FILE", "its key"),
+  "peer-trusted-ca-file": optionalText("FILE", "authorities whose members are accepted"),
+  "peer-client-cert-auth": bool(false, "refuse members without a certificate of --peer-trusted-ca-file"),
+  "heartbeat-interval": integer("MS", DEFAULT_HEARTBEAT, "milliseconds between two heartbeats", [-1_000_000, 1_000_000]),
+  "election-timeout": integer("MS", DEFAULT_ELECTION, "milliseconds until a silent leader is given up", [-1_000_000, 1_000_000]),
+  "experimental-max-learners": integer("N", 1, "most members without a vote", [1, 1000]),
   v: verbosity,
 };
 
@@ -50,6 +65,7 @@ export default command({
       values["listen-client-urls"].length ? values["listen-client-urls"] : ["http://127.0.0.1:2379"],
     );
     parseUrls("advertise-client-urls", values["advertise-client-urls"]);
+    const cluster = clusterOf(values);
     const metrics = parseUrls("listen-metrics-urls", values["listen-metrics-urls"]);
     const tls = tlsOf(values);
     const token = await tokenOf(values["auth-token"]);
@@ -62,7 +78,7 @@ export default command({
     const { Store } = await import("../store/mod.ts");
     const { serveHealth } = await import("../store/server/health.ts");
     const store = new Store({
-      name: values.name,
+      ...cluster,
       dataDir: values["data-dir"] ?? `${values.name}.etcd`,
       listen: listen.map((l) => l.address),
       tls: listen.some((l) => l.secure) ? tls : undefined,
@@ -89,11 +105,53 @@ export default command({
     logger("etcd").info("Ready to serve client requests", { name: values.name, urls: store.urls.join(",") });
     await new Promise<void>((resolve) => {
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+      // It is no member any more.
+      store.member.onRemoved = resolve;
     });
     for (const h of health) await h.stop(true);
     await store.stop();
   },
 });
+
+type Values = Parameters<Parameters<typeof command<typeof flags>>[0]["run"]>[0];
+
+/** What the flags say of other members. */
+function clusterOf(v: Values): ClusterOptions {
+  const peerUrls = v["initial-advertise-peer-urls"];
+  const { name } = v;
+  const own = peerUrls.map((url) => `${name}=${url}`).join(",");
+  const initialCluster = v["initial-cluster"] ?? own;
+  parseUrls("initial-advertise-peer-urls", peerUrls);
+  try {
+    checkTimeouts(v["heartbeat-interval"], v["election-timeout"]);
+    checkInitialCluster(name, peerUrls, parseInitialCluster(initialCluster));
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  const alone = initialCluster === own && v["initial-cluster-state"] === "new";
+  const listen = v["listen-peer-urls"].length > 0 || alone ? v["listen-peer-urls"] : [DEFAULT_PEER_URL];
+  const urls = parseUrls("listen-peer-urls", listen);
+  const tls = tlsOf(v, "peer-");
+  for (const { url, secure } of urls) {
+    if (secure && !tls) throw new UsageError(`--listen-peer-urls ${url}: https needs --peer-cert-file and --peer-key-file`);
+  }
+  return {
+    name,
+    peerUrls,
+    initialCluster,
+    initialClusterState: v["initial-cluster-state"],
+    initialClusterToken: v["initial-cluster-token"],
+    forceNewCluster: v["force-new-cluster"],
+    heartbeatInterval: v["heartbeat-interval"],
+    electionTimeout: v["election-timeout"],
+    maxLearners: v["experimental-max-learners"],
+    peer: {
+      listen: urls.map((u) => u.address),
+      tls: urls.some((u) => u.secure) ? tls : undefined,
+      clientTls: tls && { cert: tls.cert, key: tls.key, ca: tls.clientCa },
+    },
+  };
+}
 
 interface ListenUrl {
   url: string;
@@ -119,23 +177,19 @@ function parseUrls(flag: string, urls: readonly string[]): ListenUrl[] {
   });
 }
 
-function tlsOf(v: {
-  "cert-file"?: string;
-  "key-file"?: string;
-  "trusted-ca-file"?: string;
-  "client-cert-auth": boolean;
-}): TlsServerOptions | undefined {
-  const cert = v["cert-file"];
-  const key = v["key-file"];
-  if (!cert !== !key) throw new UsageError("--cert-file and --key-file go together");
-  if (v["client-cert-auth"] && !v["trusted-ca-file"]) throw new UsageError("--client-cert-auth needs --trusted-ca-file");
+function tlsOf(v: Values, prefix: "" | "peer-" = ""): TlsServerOptions | undefined {
+  const cert = v[`${prefix}cert-file`];
+  const key = v[`${prefix}key-file`];
+  const ca = v[`${prefix}trusted-ca-file`];
+  const requireClientCert = v[`${prefix}client-cert-auth`];
+  if (!cert !== !key) throw new UsageError(`--${prefix}cert-file and --${prefix}key-file go together`);
+  if (requireClientCert && !ca) throw new UsageError(`--${prefix}client-cert-auth needs --${prefix}trusted-ca-file`);
   if (!cert || !key) return undefined;
-  const ca = v["trusted-ca-file"];
   return {
-    cert: readPem("cert-file", cert),
-    key: readPem("key-file", key),
-    clientCa: ca ? readPem("trusted-ca-file", ca) : undefined,
-    requireClientCert: v["client-cert-auth"],
+    cert: readPem(`${prefix}cert-file`, cert),
+    key: readPem(`${prefix}key-file`, key),
+    clientCa: ca ? readPem(`${prefix}trusted-ca-file`, ca) : undefined,
+    requireClientCert,
   };
 }
 
@@ -178,6 +232,7 @@ function explain(error: unknown, urls: string): unknown {
   const { code, message, name } = error as { code?: string; message: string; name: string };
   if (code === "EADDRINUSE") return new UsageError(`--listen-client-urls ${urls}: address already in use`);
   if (code === "EADDRNOTAVAIL" || code === "EACCES") return new UsageError(`--listen-client-urls ${urls}: ${message}`);
+  if (name === "BootstrapError") return new Error(message);
   if (name === "DirectoryLocked") return new UsageError(`--data-dir: ${message}`);
   return error;
 }

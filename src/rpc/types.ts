@@ -70,8 +70,9 @@ export type ServerStreamCall<M extends DescMethod> = (
   options?: CallOptions,
 ) => AsyncIterable<MessageShape<M["output"]>>;
 
+/** Requests may be bytes, in protobuf's binary form. */
 export type ClientStreamCall<M extends DescMethod> = (
-  requests: AsyncIterable<MessageInitShape<M["input"]>>,
+  requests: AsyncIterable<MessageInitShape<M["input"]> | Uint8Array>,
   options?: CallOptions,
 ) => Promise<MessageShape<M["output"]>>;
 

@@ -86,9 +86,9 @@ export class DirectClient implements StoreClient {
 
   leaseKeepAlive(id: bigint): Promise<{ ttl: number }> {
     return this.#run(async () => {
-      const lease = this.#member.leases.renew(id);
-      if (!lease) throw new Refused("lease-not-found");
-      return { ttl: lease.ttl };
+      const ttl = await this.#member.keeper.renew(id);
+      if (ttl === 0) throw new Refused("lease-not-found");
+      return { ttl };
     });
   }
 

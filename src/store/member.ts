@@ -1,26 +1,34 @@
-// One member of a store: the state machine, the log that drives it, and the
-// work that goes on beside (expiring leases, freeing what was compacted, snapshots).
-import { mkdirSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+// One member of a store: the state machine, the log that drives it, the others
+// that it agrees with, and the work that goes on beside (expiring leases,
+// freeing what was compacted, snapshots).
 import { type Logger, logger } from "../platform/log.ts";
+import type { Peer } from "../rpc/gen/kubun/store/member_pb.ts";
+import type { Client } from "../rpc/types.ts";
 import type { Author } from "./auth/types.ts";
-import { decodeCommand, encodeCommand } from "./codec.ts";
+import { encodeCommand } from "./codec.ts";
 import type { Alarm, AnswerOf, Command } from "./command.ts";
-import { type Applier, type Consensus, SoloConsensus } from "./consensus.ts";
+import type { RaftConsensus } from "./consensus/driver.ts";
+import { ENVELOPE } from "./consensus/envelope.ts";
+import type { Host } from "./consensus.ts";
 import { LeaseClock } from "./lease/clock.ts";
 import { freeLeaseId } from "./lease/id.ts";
+import { LeaseKeeper } from "./lease/keeper.ts";
+import { confChangeOf, type MemberChange } from "./membership/operations.ts";
+import { type ClusterOptions, DEFAULT_TOKEN } from "./membership/options.ts";
 import { Refused } from "./mvcc/errors.ts";
 import { hasPut } from "./mvcc/txn.ts";
-import { SnapshotLoader, snapshotOf } from "./snapshot/content.ts";
-import { newestSnapshot, readSnapshot, writeSnapshot } from "./snapshot/file.ts";
+import { type Opened, openMember } from "./open.ts";
+import { refusalOf } from "./peer/refusal.ts";
+import type { Transport } from "./peer/transport.ts";
+import type { ConfChange, Entry, SnapshotMeta, Status } from "./raft/types.ts";
 import { SnapshotPace } from "./snapshot/pace.ts";
+import { Snapshots } from "./snapshots.ts";
 import { StateMachine } from "./state.ts";
-import type { Entry, Identity } from "./wal/format.ts";
-import { lockDirectory } from "./wal/lock.ts";
-import { Wal, type WalError } from "./wal/wal.ts";
+import type { Identity } from "./wal/format.ts";
+import type { Wal, WalError } from "./wal/wal.ts";
 import { Watches } from "./watches.ts";
 
-export interface MemberOptions {
+export interface MemberOptions extends ClusterOptions {
   /** Made if it isn't there. */
   dataDir: string;
   /** Bytes after which no more is stored, until something is compacted away. Default 2 GiB, as etcd's. */
@@ -39,54 +47,80 @@ export const DEFAULT_MAX_REQUEST = 1.5 * 1024 * 1024;
 const SLICE = 512;
 /** How long a full disk is left alone before a write tries it again. */
 const RETRY_FULL_DISK = 1000;
+const PUBLISH_RETRY = 500;
 
-export class Member implements Applier {
+export class Member implements Host {
   readonly state = new StateMachine();
   readonly watches: Watches;
   readonly leases: LeaseClock;
   readonly quota: number;
+  readonly keeper: LeaseKeeper;
+  readonly snapshots: Snapshots;
   readonly #options: MemberOptions;
   readonly #maxRequestBytes: number;
   readonly #log: Logger = logger("etcd");
   #wal!: Wal;
-  #consensus!: Consensus;
+  #consensus!: RaftConsensus;
+  #transport!: Transport;
   #lock: { release(): void } | undefined;
-  #snapshotDir = "";
-  readonly #pace: SnapshotPace;
-  #snapshotting: Promise<void> | undefined;
-  #pruning: Promise<void> | undefined;
-  /** Readers of the history, which nothing is pruned under. */
-  #holds = 0;
+  readonly pace: SnapshotPace;
   /** Why the disk takes no more writes, and since when. */
   #failure: { error: WalError; at: number } | undefined;
+  #leading = false;
+  #removed = false;
   #stopping: Promise<void> | undefined;
+  /** Told when this member was removed from its cluster, and has to stop. */
+  onRemoved: () => void = () => {};
+  /** Told of another leader, or that there is none. */
+  readonly leaderChanged = new Set<() => void>();
 
   constructor(options: MemberOptions) {
     this.#options = options;
-    this.#pace = new SnapshotPace(options.snapshotCount ?? 10_000);
+    this.pace = new SnapshotPace(options.snapshotCount ?? 10_000);
     this.quota = options.quotaBackendBytes || DEFAULT_QUOTA;
     this.#maxRequestBytes = options.maxRequestBytes ?? DEFAULT_MAX_REQUEST;
     this.watches = new Watches(this.state.mvcc, SLICE);
     this.leases = new LeaseClock(this.state.lessor, (id) => this.propose({ type: "leaseRevoke", id }));
+    this.keeper = new LeaseKeeper(this, this.leases);
+    this.snapshots = new Snapshots(`${options.dataDir}/snap`, this.state, SLICE);
   }
 
   get identity(): Identity {
     return this.#wal.identity;
   }
 
-  get consensus(): Consensus {
+  get consensus(): RaftConsensus {
     return this.#consensus;
+  }
+
+  get transport(): Transport {
+    return this.#transport;
   }
 
   get running(): boolean {
     return this.#lock !== undefined && this.#stopping === undefined;
   }
 
+  /** Whether it was removed from its cluster. */
+  get removed(): boolean {
+    return this.#removed;
+  }
+
+  get isLearner(): boolean {
+    return this.state.membership.isLearner(this.identity.memberId);
+  }
+
+  /** Where received snapshots are written. */
+  get snapshotDir(): string {
+    return this.snapshots.dir;
+  }
+
   /** The alarms of the state, and this member's own while its disk is full. */
   get alarms(): readonly Alarm[] {
     const { alarms } = this.state;
-    if (!this.#failure?.error.noSpace || alarms.some((a) => a.kind === "nospace")) return alarms;
-    return [...alarms, { memberId: this.identity.memberId, kind: "nospace" }];
+    const { memberId } = this.identity;
+    if (!this.#failure?.error.noSpace || alarms.some((a) => a.kind === "nospace" && a.memberId === memberId)) return alarms;
+    return [...alarms, { memberId, kind: "nospace" }];
   }
 
   /** Why the log can't be written to any more, in words. */
@@ -95,45 +129,34 @@ export class Member implements Applier {
   }
 
   /**
-   * Reads the data directory back, or makes it.
+   * Reads the data directory back, or makes it, and takes part in the cluster.
    *
-   * @throws DirectoryLocked, CorruptFile, or what the system says of the directory
+   * @throws DirectoryLocked, CorruptFile, BootstrapError, or what the system says of the directory or the peer address
    */
   async open(): Promise<void> {
-    const { dataDir } = this.#options;
-    const walDir = join(dataDir, "wal");
-    this.#snapshotDir = join(dataDir, "snap");
-    refuseForeign(dataDir);
-    mkdirSync(this.#snapshotDir, { recursive: true, mode: 0o700 });
-    this.#lock = lockDirectory(dataDir);
-    try {
-      await this.#restore();
-      this.#wal = Wal.open(walDir, {
-        segmentBytes: this.#options.segmentBytes,
-        after: this.state.index,
-        create: () => ({ clusterId: randomId(), memberId: randomId() }),
-        visit: { entry: (entry) => this.#replay(entry), hardState() {}, truncate() {} },
-      });
-    } catch (error) {
-      this.#lock.release();
-      this.#lock = undefined;
-      throw error;
-    }
-    if (this.#wal.cut) this.#log.warn("Cut off a write that a crash had left unfinished", { ...this.#wal.cut });
+    const opened: Opened = await openMember(this, this.#options);
+    this.#lock = opened.lock;
+    this.#wal = opened.wal;
+    this.#transport = opened.transport;
+    if (opened.wal.cut) this.#log.warn("Cut off a write that a crash had left unfinished", { ...opened.wal.cut });
     this.state.mvcc.prune();
     this.watches.open();
-    this.state.lessor.renewAll(performance.now());
-    this.#consensus = new SoloConsensus(this.#wal, this);
-    this.leases.start();
+    try {
+      this.#consensus = opened.start(this);
+      await opened.serve(this);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
   }
 
-  /** Proposes a command; answers once it is durable and applied. Rejects with Refused. */
+  /** Proposes a command; answers once it is durable on a majority and applied here. Rejects with Refused. */
   propose<C extends Command>(command: C): Promise<AnswerOf<C>> {
     const refused = this.#admit();
     if (refused) return Promise.reject(refused);
     if (this.#exceedsQuota(command)) return this.#refuseFull().then((full) => Promise.reject(full));
-    const data = encodeCommand(command);
-    if (data.length > this.#maxRequestBytes) return Promise.reject(new Refused("request-too-large"));
+    const data = encodeCommand(command, ENVELOPE);
+    if (data.length - ENVELOPE > this.#maxRequestBytes) return Promise.reject(new Refused("request-too-large"));
     return this.#consensus.propose(command, data);
   }
 
@@ -153,55 +176,156 @@ export class Member implements Applier {
     // Below the first revision, all is compacted already.
     if (revision <= 0) throw new Refused("compacted");
     const answer = await this.propose({ type: "compact", by, revision });
-    if (physical) await this.#pruning;
+    if (physical) await this.snapshots.pruned();
     return answer;
+  }
+
+  /** Changes who the members are, through the leader; resolves once it is applied here. Rejects with Refused. */
+  async changeMembership(change: MemberChange): Promise<{ id: bigint }> {
+    const { memberId } = this.identity;
+    if (this.#consensus.isLeader) return this.changeMembers(change);
+    const done = await this.askLeader(async (peer) => {
+      const kinds = { add: 0, addLearner: 1, promote: 2, remove: 3, update: 4 } as const;
+      return peer.changeMembers({ kind: kinds[change.kind], id: change.id, peerUrls: [...change.peerUrls] }, { timeout: 7000 });
+    });
+    // One that was removed sees no more of the log.
+    if (change.kind !== "remove" || change.id !== memberId) await this.#consensus.appliedIndex(Number(done.index));
+    return { id: done.id };
+  }
+
+  /** The same as the leader. */
+  async changeMembers(change: MemberChange): Promise<{ id: bigint; index: number }> {
+    const refused = this.#admit();
+    if (refused) throw refused;
+    if (!this.#consensus.isLeader) throw new Refused("not-leader");
+    const { id, change: confChange } = confChangeOf(change, {
+      membership: this.state.membership,
+      own: this.identity.memberId,
+      followers: this.#consensus.followers,
+      committed: this.#consensus.committedIndex,
+      connected: this.#transport.connected,
+      token: this.#options.initialClusterToken ?? DEFAULT_TOKEN,
+      maxLearners: this.#options.maxLearners ?? 1,
+      seconds: Math.floor(Date.now() / 1000),
+    });
+    const { index } = await this.#consensus.change(confChange);
+    return { id, index };
+  }
+
+  /** Asks the leader, whoever that is now; waits for one. Rejects with Refused. */
+  async askLeader<T>(ask: (peer: Client<typeof Peer>) => Promise<T>): Promise<T> {
+    await this.#consensus.leaderKnown();
+    const peer = this.#transport.peer(this.#consensus.leader);
+    if (!peer) throw new Refused(this.#consensus.leader === 0n ? "no-leader" : "timeout");
+    try {
+      return await ask(peer);
+    } catch (error) {
+      throw refusalOf(error);
+    }
+  }
+
+  renewAsLeader(id: bigint): number {
+    return this.keeper.renewAsLeader(id);
+  }
+
+  remainingAsLeader(id: bigint): number {
+    return this.keeper.remainingAsLeader(id);
   }
 
   /** Writes a snapshot now, and releases the log before it. */
-  snapshot(): Promise<void> {
-    this.#snapshotting ??= this.#snapshot().finally(() => {
-      this.#snapshotting = undefined;
-      this.#prune();
-    });
-    return this.#snapshotting;
+  async snapshot(): Promise<void> {
+    this.pace.from(this.state.index);
+    const { meta } = await this.snapshots.take();
+    this.#wal.release(meta.index);
   }
 
   /** Keeps what a compaction leaves behind from being freed, until it is disposed of. */
-  async holdHistory(): Promise<Disposable> {
-    this.#holds++;
-    await this.#pruning;
-    return {
-      [Symbol.dispose]: () => {
-        this.#holds--;
-        this.#prune();
-      },
-    };
+  holdHistory(): Promise<Disposable> {
+    return this.snapshots.hold();
   }
 
+  /** Lets all members know this one's name and where it serves clients; again and again until they do. */
+  publish(name: string, clientUrls: readonly string[]): void {
+    const { memberId } = this.identity;
+    const known = this.state.membership.get(memberId);
+    if (!this.running || (known?.name === name && known.clientUrls.join() === clientUrls.join())) return;
+    this.propose({ type: "memberPublish", id: memberId, name, clientUrls }).catch((error: unknown) => {
+      if (!this.running) return;
+      this.#log.warn("Could not publish the client URLs; trying again", { error: String(error) });
+      setTimeout(() => this.publish(name, clientUrls), PUBLISH_RETRY).unref();
+    });
+  }
+
+  // Host
+
   apply(entry: Entry, command: Command): unknown {
-    this.#pace.applied(entry.data.length);
+    this.pace.applied(entry.data.length);
     const answer = this.state.apply(entry.index, entry.term, command, performance.now());
-    if (command.type === "compact") this.#prune();
+    if (command.type === "compact") this.snapshots.prune();
+    else if (command.type === "memberUpdate") this.#transport.configure(this.state.membership.members);
     return answer;
   }
 
+  changed(entry: Entry, change: ConfChange): void {
+    this.state.membership.apply(change);
+    this.state.pass(entry.index, entry.term);
+    this.#transport.configure(this.state.membership.members);
+    if (this.state.membership.wasRemoved(this.identity.memberId)) this.leave();
+  }
+
+  passed(entry: Entry): void {
+    this.state.pass(entry.index, entry.term);
+  }
+
   applied(): void {
-    if (this.#failure) {
-      this.#log.info("The write-ahead log takes writes again");
-      this.#failure = undefined;
-    }
     this.watches.publish();
     this.leases.wake();
-    if (this.#snapshotting || !this.#pace.due(this.state.index, this.state.mvcc.size)) return;
+    if (this.snapshots.taking || !this.pace.due(this.state.index, this.state.mvcc.size)) return;
     // If it fails, nothing is lost: the log still has it all. The next try comes after as many entries again.
     this.snapshot().catch((error) => {
       this.#log.error("Could not write a snapshot", error);
     });
   }
 
+  async install(meta: SnapshotMeta): Promise<void> {
+    await this.snapshots.install(meta);
+    this.pace.from(meta.index);
+    this.#transport.configure(this.state.membership.members);
+    this.watches.reload();
+    this.#log.info("Took a snapshot of the leader's", { index: meta.index, revision: this.state.mvcc.revision });
+    if (this.state.membership.wasRemoved(this.identity.memberId)) this.leave();
+  }
+
+  status({ role, term, leader }: Status): void {
+    this.#log.info("Raft", { role, term, leader: leader.toString(16) }, 2);
+    const leads = role === "leader";
+    if (leads && !this.#leading) {
+      // Nobody knows how much of their time had passed.
+      this.state.lessor.renewAll(performance.now());
+      this.leases.start();
+    } else if (!leads) this.leases.stop();
+    this.#leading = leads;
+    for (const told of this.leaderChanged) told();
+  }
+
   failed(error: WalError): void {
     if (!this.#failure) this.#log.error("The write-ahead log takes no more writes", error, { broken: error.broken });
     this.#failure = { error, at: performance.now() };
+  }
+
+  recovered(): void {
+    if (!this.#failure || this.#failure.error.broken) return;
+    this.#log.info("The write-ahead log takes writes again");
+    this.#failure = undefined;
+  }
+
+  /** It is no member any more. */
+  leave(): void {
+    if (this.#removed) return;
+    this.#removed = true;
+    this.#log.warn("The member has been permanently removed from the cluster", { member: this.identity.memberId.toString(16) });
+    // Not before what was applied with it is answered.
+    setTimeout(() => this.onRemoved(), 500);
   }
 
   /** Idempotent. */
@@ -213,32 +337,13 @@ export class Member implements Applier {
   async #stop(): Promise<void> {
     if (!this.#lock) return;
     this.leases.stop();
-    await this.#consensus.stop();
+    await this.#consensus?.handOver();
+    await this.#consensus?.stop();
     this.watches.close(new Refused("unavailable"));
-    await this.#snapshotting?.catch((error) => this.#log.error("Could not write a snapshot", error));
-    await this.#pruning;
+    await this.#transport.close();
+    await this.snapshots.idle();
     this.#wal.close();
     this.#lock.release();
-  }
-
-  async #restore(): Promise<void> {
-    const found = newestSnapshot(this.#snapshotDir);
-    if (!found) return;
-    const loader = new SnapshotLoader(this.state, found);
-    const now = performance.now();
-    await readSnapshot(found.path, (chunk) => loader.add(chunk, now));
-    loader.finish();
-    this.#pace.from(found.index);
-  }
-
-  #replay(entry: Entry): void {
-    this.#pace.applied(entry.data.length);
-    try {
-      this.state.apply(entry.index, entry.term, decodeCommand(entry.data), performance.now());
-    } catch (error) {
-      // Refused then, refused now.
-      if (!(error instanceof Refused)) throw error;
-    }
   }
 
   /** What is refused before it is proposed, because of the state of this member. */
@@ -264,44 +369,5 @@ export class Member implements Applier {
       await this.propose({ type: "alarm", raise: true, alarm: { memberId: this.identity.memberId, kind: "nospace" } });
     }
     return new Refused("no-space");
-  }
-
-  async #snapshot(): Promise<void> {
-    await this.#pruning;
-    const { id, chunks } = snapshotOf(this.state);
-    this.#pace.from(id.index);
-    await writeSnapshot(this.#snapshotDir, id, chunks);
-    this.#wal.release(id.index);
-    this.#log.info("Wrote a snapshot", { index: id.index, revision: this.state.mvcc.revision }, 2);
-  }
-
-  /** Frees compacted versions in slices; not while a snapshot or a backup reads them. */
-  #prune(): void {
-    if (this.#pruning || this.#snapshotting || this.#holds > 0) return;
-    this.#pruning = (async () => {
-      while (!this.state.mvcc.prune(SLICE)) await new Promise((resolve) => setImmediate(resolve));
-      this.#pruning = undefined;
-    })();
-  }
-}
-
-/** A random identity that is neither 0 nor negative as an int64. */
-function randomId(): bigint {
-  return (crypto.getRandomValues(new BigUint64Array(1))[0]! & 0x7fff_ffff_ffff_ffffn) | 1n;
-}
-
-function refuseForeign(dataDir: string): void {
-  let names: string[];
-  try {
-    names = readdirSync(dataDir);
-  } catch (error) {
-    if ((error as { code?: string }).code === "ENOENT") return;
-    throw error;
-  }
-  if (names.includes("member")) {
-    throw new Error(
-      `${dataDir} is the data directory of an etcd, whose files kubun does not read; take a snapshot of that etcd ` +
-        "('etcdctl snapshot save FILE'), and make a directory of it ('kubun store snapshot restore FILE --data-dir=DIR')",
-    );
   }
 }

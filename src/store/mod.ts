@@ -8,7 +8,7 @@ import { DirectClient } from "./direct.ts";
 import { Member, type MemberOptions } from "./member.ts";
 import type { EtcdServerOptions } from "./server/server.ts";
 
-export interface StoreOptions extends MemberOptions, Partial<EtcdServerOptions> {
+export interface StoreOptions extends MemberOptions, Omit<Partial<EtcdServerOptions>, "electionTimeout"> {
   /** The member's name in member lists. Default "default". */
   name?: string;
   /** Where to serve the etcd API; nowhere by default. */
@@ -18,7 +18,7 @@ export interface StoreOptions extends MemberOptions, Partial<EtcdServerOptions> 
 }
 
 /**
- * A store of one member.
+ * A member of a store: the only one, or one of several.
  *
  * ```ts
  * const store = new Store({ dataDir: ".kubun/store" });
@@ -38,6 +38,7 @@ export class Store implements Component {
   constructor(options: StoreOptions) {
     this.#options = options;
     this.member = new Member(options);
+    this.member.onRemoved = () => void this.stop();
   }
 
   /** The first URL that it serves at, if any. */
@@ -62,6 +63,7 @@ export class Store implements Component {
         throw error;
       }
     }
+    this.member.publish(name, this.#options.advertiseClientUrls?.length ? this.#options.advertiseClientUrls : this.#urls);
     if (autoCompaction) this.#stopCompaction = startAutoCompaction(this.member, autoCompaction);
     this.#started = true;
   }

@@ -4,7 +4,7 @@ import { Auth } from "./auth/auth.ts";
 import { permitCommand } from "./auth/check.ts";
 import type { Alarm, AnswerOf, Answers, Command } from "./command.ts";
 import { Lessor } from "./lease/lessor.ts";
-import { Membership } from "./membership/members.ts";
+import { Membership, NO_MEMBERS } from "./membership/members.ts";
 import { Refused } from "./mvcc/errors.ts";
 import { Mvcc } from "./mvcc/mvcc.ts";
 import { applyTxn, hasPut } from "./mvcc/txn.ts";
@@ -53,6 +53,12 @@ export class StateMachine {
     return this.#run(command, now) as AnswerOf<C>;
   }
 
+  /** Takes an entry that changes nothing here. */
+  pass(index: number, term: number): void {
+    this.index = index;
+    this.term = term;
+  }
+
   /** Answers a transaction that only reads. Throws Refused. */
   read(txn: TxnRequest): TxnAnswer {
     return applyTxn({ mvcc: this.mvcc, hasLease: () => false }, txn);
@@ -96,6 +102,16 @@ export class StateMachine {
         this.downgradeTarget = command.target;
         return { revision: mvcc.revision };
     }
+  }
+
+  /** Forgets everything, to begin with a snapshot. */
+  reset(): void {
+    this.mvcc.reset();
+    this.lessor.reset();
+    this.auth.restore({ enabled: false, revision: 1, users: [], roles: [] });
+    this.membership.restore(NO_MEMBERS);
+    this.#alarms = [];
+    this.index = this.term = 0;
   }
 
   /** Brings alarms back from a snapshot. */

@@ -65,6 +65,15 @@ export class Watches {
     this.#hub.publish();
   }
 
+  /** The store was replaced by a newer one: everybody reads on from its log. */
+  reload(): void {
+    const moved = [...this.#sinks.keys()].filter((w) => !w.paused);
+    for (const watcher of moved) this.#hub.pause(watcher);
+    this.#hub.publish();
+    for (const watcher of moved) this.#hub.resume(watcher);
+    this.#catchUp();
+  }
+
   /** Ends every watch. */
   close(error: Error): void {
     const sinks = [...this.#sinks];

@@ -76,10 +76,10 @@ export class GrpcClientCall implements StreamListener, PendingCall {
     this.#end(error);
   }
 
-  /** Sends a request; the promise, if any, resolves when there is room for the next. */
-  send(request: Message): Promise<void> | undefined {
+  /** Sends a request, which may be encoded already; the promise, if any, resolves when there is room for the next. */
+  send(request: Message | Uint8Array): Promise<void> | undefined {
     if (this.#done) return undefined;
-    const bytes = toBinary(this.#method.input, create(this.#method.input, request));
+    const bytes = request instanceof Uint8Array ? request : toBinary(this.#method.input, create(this.#method.input, request));
     if (!this.#stream) {
       this.#requests.push(bytes);
       return undefined;

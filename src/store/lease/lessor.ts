@@ -66,6 +66,11 @@ export class Lessor {
     for (const lease of this.#leases.values()) lease.expiry = now + lease.ttl * 1000;
   }
 
+  reset(): void {
+    this.#leases.clear();
+    this.#heap.length = 0;
+  }
+
   /** Takes a lease out; its keys are the caller's to delete. */
   remove(id: bigint): Lease | undefined {
     const lease = this.#leases.get(id);

@@ -26,6 +26,8 @@ export interface MembershipState {
   readonly version: string | undefined;
 }
 
+export const NO_MEMBERS: MembershipState = { members: [], removed: [], configuration: NOBODY, version: undefined };
+
 export class Membership {
   #members = new Map<bigint, ClusterMember>();
   #removed = new Set<bigint>();
@@ -138,7 +140,9 @@ export function plain({ members, removed, configuration, version }: MembershipSt
   };
 }
 
-export function fromPlain(p: ReturnType<typeof plain>): MembershipState {
+export type PlainMembership = ReturnType<typeof plain>;
+
+export function fromPlain(p: PlainMembership): MembershipState {
   const { voters, outgoing, learners, learnersNext, autoLeave } = p.configuration;
   return {
     members: p.members.map((m) => ({ ...m, id: BigInt(m.id) })),
@@ -159,7 +163,7 @@ export const encodeBase = (state: MembershipState): Uint8Array =>
   new TextEncoder().encode(JSON.stringify({ format: VERSION, ...plain(state) }));
 
 export function decodeBase(data: Uint8Array): MembershipState {
-  const value = JSON.parse(new TextDecoder().decode(data)) as ReturnType<typeof plain> & { format: number };
+  const value = JSON.parse(new TextDecoder().decode(data)) as PlainMembership & { format: number };
   if (value.format !== VERSION) throw new RangeError(`the base of a log has version ${value.format}, not ${VERSION}`);
   return fromPlain(value);
 }

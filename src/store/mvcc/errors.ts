@@ -129,4 +129,10 @@ export class Refused extends Error {
     super(MESSAGES[refusal], options);
     this.refusal = refusal;
   }
+
+  /** The refusal with these words, as another member gave it. */
+  static of(message: string): Refused | undefined {
+    const found = (Object.keys(MESSAGES) as Refusal[]).find((refusal) => MESSAGES[refusal] === message);
+    return found && new Refused(found);
+  }
 }

@@ -15,7 +15,7 @@ const OVERHEAD = 64;
 const cost = (v: Version) => v.text.length + v.valueLength + OVERHEAD;
 
 export class Mvcc {
-  readonly keys = new Keyspace();
+  keys = new Keyspace();
   log = new EventLog(2);
   #revision = 1;
   #compacted = 0;
@@ -170,6 +170,14 @@ export class Mvcc {
         if (inSpan(event.kv.text, span)) visit(event);
       });
     }
+  }
+
+  /** Forgets everything. */
+  reset(): void {
+    this.keys = new Keyspace();
+    this.log = new EventLog(2);
+    this.#revision = 1;
+    this.#compacted = this.#pruned = this.#size = 0;
   }
 
   /**

@@ -36,27 +36,25 @@ export function leaseService(context: ServerContext) {
       for await (const { ID } of requests) {
         if (gate.on) await permitted(call, "write", () => [lessor.get(ID)]);
         // A lease that is gone answers with a TTL of 0.
-        yield { header: header(context), ID, TTL: BigInt(member.leases.renew(ID)?.ttl ?? 0) };
+        yield await answering(async () => ({ header: header(context), ID, TTL: BigInt(await member.keeper.renew(ID)) }));
       }
     },
 
     leaseTimeToLive: async ({ ID, keys }, call) => {
       if (gate.on) await permitted(call, "read", () => (keys ? [lessor.get(ID)] : []));
-      const lease = lessor.get(ID);
-      if (!lease) return { header: header(context), ID, TTL: -1n };
-      return {
-        header: header(context),
-        ID,
-        TTL: BigInt(member.leases.remaining(lease)),
-        grantedTTL: BigInt(lease.ttl),
-        keys: keys ? [...lease.keys].sort().map((k) => Buffer.from(k, "latin1")) : [],
-      };
+      return answering(async () => {
+        const found = await member.keeper.timeToLive(ID);
+        const { ttl, grantedTtl } = found;
+        return { header: header(context), ID, TTL: BigInt(ttl), grantedTTL: BigInt(grantedTtl), keys: keys ? found.keys : [] };
+      });
     },
 
     leaseLeases: async (_, call) => {
       if (gate.on) await permitted(call, "read", () => lessor.all());
-      const leases = [...lessor.all()].sort((a, b) => a.expiry - b.expiry);
-      return { header: header(context), leases: leases.map(({ id }) => ({ ID: id })) };
+      return answering(async () => {
+        const leases = await member.keeper.leases();
+        return { header: header(context), leases: leases.map((ID) => ({ ID })) };
+      });
     },
   });
 }

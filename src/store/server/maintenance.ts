@@ -1,8 +1,8 @@
-import { AlarmRequest_AlarmAction, AlarmType, Cluster, Maintenance } from "../../rpc/gen/etcd/rpc_pb.ts";
+import { AlarmRequest_AlarmAction, AlarmType, Maintenance } from "../../rpc/gen/etcd/rpc_pb.ts";
 import { service } from "../../rpc/service.ts";
-import { Code, RpcError } from "../../rpc/types.ts";
 import { inSlices } from "../backup/slices.ts";
 import type { Alarm, AlarmKind } from "../command.ts";
+import { Refused } from "../mvcc/errors.ts";
 import { VERSION } from "../version.ts";
 import { header, type ServerContext } from "./context.ts";
 import { downgrade } from "./downgrade.ts";
@@ -21,6 +21,7 @@ export function maintenanceService(context: ServerContext) {
       const { mvcc, index } = member.state;
       const errors = member.alarms.map((a) => `memberID:${a.memberId} alarm:${AlarmType[TYPES[a.kind]]} `);
       if (member.failure) errors.push(member.failure);
+      if (member.consensus.leader === 0n) errors.push(new Refused("no-leader").message);
       return {
         header: header(context),
         version: VERSION,
@@ -32,6 +33,7 @@ export function maintenanceService(context: ServerContext) {
         raftTerm: BigInt(member.consensus.term),
         raftAppliedIndex: BigInt(index),
         errors,
+        isLearner: member.isLearner,
         storageVersion: member.state.clusterVersion,
         downgradeInfo: { enabled: member.state.downgradeTarget !== "", targetVersion: member.state.downgradeTarget },
       };
@@ -80,19 +82,10 @@ export function maintenanceService(context: ServerContext) {
 
     downgrade: (r) => answering(() => downgrade(context, r)),
 
-    moveLeader: (r) => {
-      if (r.targetID === member.identity.memberId) return { header: header(context) };
-      throw new RpcError(Code.FailedPrecondition, "etcdserver: bad leader transferee");
-    },
-  });
-}
-
-export function clusterService(context: ServerContext) {
-  const { member, name, clientUrls, peerUrls } = context;
-  return service(Cluster, {
-    memberList: () => ({
-      header: header(context),
-      members: [{ ID: member.identity.memberId, name, clientURLs: [...clientUrls], peerURLs: [...peerUrls], isLearner: false }],
-    }),
+    moveLeader: (r) =>
+      answering(async () => {
+        await member.consensus.transfer(r.targetID);
+        return { header: header(context) };
+      }),
   });
 }

@@ -128,7 +128,9 @@ describe.skipIf(noEtcdctl !== undefined)("etcdctl", () => {
     expect(status.Status).toMatchObject({ version: "3.6.0", leader: status.Status.header.member_id });
     expect((await etcdctl(["endpoint", "health"])).code).toBe(0);
     expect(await out("endpoint", "hashkv", "--cluster")).toMatch(/^http:\/\/127\.0\.0\.1:\d+, \d+\n$/);
-    expect(await out("member", "list")).toMatch(/^[0-9a-f]+, started, default, , http:\/\/127\.0\.0\.1:\d+, false\n$/);
+    expect(await out("member", "list")).toMatch(
+      /^[0-9a-f]+, started, default, http:\/\/localhost:2380, http:\/\/127\.0\.0\.1:\d+, false\n$/,
+    );
     expect(await out("defrag")).toStartWith("Finished defragmenting");
     expect(await out("alarm", "list")).toBe("");
     expect(await out("alarm", "disarm")).toBe("");

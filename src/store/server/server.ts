@@ -2,17 +2,20 @@
 import { createRpcServer, type RpcListener } from "../../rpc/server.ts";
 import type { Address, TlsServerOptions } from "../../rpc/types.ts";
 import { DEFAULT_MAX_REQUEST, type Member } from "../member.ts";
+import { DEFAULT_ELECTION } from "../membership/options.ts";
 import { MAX_TXN_OPS } from "../mvcc/check.ts";
 import { authService } from "./auth.ts";
+import { clusterService } from "./cluster.ts";
 import type { ServerContext } from "./context.ts";
 import { electionService } from "./election.ts";
 import { type AuthOptions, Gate } from "./gate.ts";
 import { either, guarded } from "./guard.ts";
 import { kvService } from "./kv.ts";
 import { permittedKv } from "./kv-auth.ts";
+import { LeaderWatch, led } from "./leadership.ts";
 import { leaseService } from "./lease.ts";
 import { lockService } from "./lock.ts";
-import { clusterService, maintenanceService } from "./maintenance.ts";
+import { maintenanceService } from "./maintenance.ts";
 import { watchService } from "./watch.ts";
 
 export interface EtcdServerOptions {
@@ -26,6 +29,8 @@ export interface EtcdServerOptions {
   maxRequestBytes?: number;
   maxTxnOps?: number;
   auth?: AuthOptions;
+  /** Milliseconds. Default 1000. */
+  electionTimeout?: number;
 }
 
 /** What gRPC adds to a request around its largest value. */
@@ -54,8 +59,9 @@ export async function serveEtcd(member: Member, addresses: readonly Address[], o
     lockService(context),
     electionService(context),
   ];
+  const leader = new LeaderWatch(member, options.electionTimeout ?? DEFAULT_ELECTION);
   const server = createRpcServer({
-    services: services.map((s) => guarded(s, member, context.gate)),
+    services: services.map((s) => led(guarded(s, member, context.gate), member, leader)),
     tls: options.tls,
     // --grpc-keepalive-min-time
     pings: { minInterval: 5000 },

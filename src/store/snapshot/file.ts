@@ -8,7 +8,8 @@ import { dataSync, syncDirectory } from "../wal/files.ts";
 import { CorruptFile, refuseNewer } from "../wal/format.ts";
 
 const MAGIC = new TextEncoder().encode("kubunsnp");
-const FORMAT_VERSION = 1;
+/** Version 1 did not say who the members are. */
+const FORMAT_VERSION = 2;
 const HEADER = 16;
 const CHUNK_HEADER = 8;
 const NAME = /^([0-9a-f]{16})-([0-9a-f]{16})\.snap$/;
@@ -18,6 +19,8 @@ export interface SnapshotId {
   index: number;
   term: number;
 }
+
+export const snapshotPath = (dir: string, id: SnapshotId) => join(dir, `${hex(id.term)}-${hex(id.index)}.snap`);
 
 /** The newest snapshot of a directory. Also removes what an interrupted write left. */
 export function newestSnapshot(dir: string): (SnapshotId & { path: string }) | undefined {
@@ -44,7 +47,7 @@ async function codec() {
  */
 export async function writeSnapshot(dir: string, id: SnapshotId, chunks: Iterable<unknown>): Promise<string> {
   const { encode } = bound(await codec());
-  const path = join(dir, `${hex(id.term)}-${hex(id.index)}.snap`);
+  const path = snapshotPath(dir, id);
   const temporary = `${path}.tmp`;
   const fd = openSync(temporary, "w", 0o600);
   try {

@@ -1,6 +1,7 @@
 // The write-ahead log: a directory of segments, one writer.
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   ftruncateSync,
   mkdirSync,
@@ -75,8 +76,8 @@ const MAX_RESERVE = 8 * 1024 * 1024;
 
 export class Wal {
   readonly identity: Identity;
-  /** Whether the directory was empty before. */
-  readonly created: boolean;
+  /** The format of what was read back. */
+  readonly version: number = FORMAT_VERSION;
   /** Bytes that a crash left of an unacknowledged write, now cut off. */
   readonly cut: { file: string; offset: number } | undefined;
   #hardState: HardState;
@@ -98,7 +99,6 @@ export class Wal {
     this.#sync = options.sync ?? ((fd) => disk.sync(fd));
     this.#segmentBytes = options.segmentBytes ?? 16 * 1024 * 1024;
     const found = listSegments(dir);
-    this.created = found.length === 0;
     this.#hardState = { term: 0, vote: 0n, commit: 0 };
     this.#segments = [];
     this.#lastIndex = options.after;
@@ -134,6 +134,7 @@ export class Wal {
         throw new Error(`${dir}: entries ${had + 1} to ${header.firstIndex - 1} are missing; the newest snapshot is at ${options.after}`);
       }
       version = header.version;
+      if (i === 0) this.version = version;
       identity ??= { clusterId: header.clusterId, memberId: header.memberId };
       if (before && header.firstIndex <= lastIndex) options.visit.truncate(header.firstIndex);
       lastIndex = header.firstIndex - 1;
@@ -168,8 +169,9 @@ export class Wal {
     this.#end = this.#reserved = end;
     // What is left behind the end was never acknowledged, and must not be read as a frame later.
     ftruncateSync(this.#fd, end);
+    // A killed process may have written what no disk has yet; from now on it counts as durable.
+    fsyncSync(this.#fd);
     if (torn) {
-      fsyncSync(this.#fd);
       this.cut = { file: current.path, offset: end };
     }
     // A snapshot of the leader's can be ahead of the log: a crash came before the log began anew.
@@ -186,6 +188,11 @@ export class Wal {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(dir)) if (name.endsWith(".tmp")) rmSync(join(dir, name));
     return new Wal(dir, options);
+  }
+
+  /** Whether there is a log in a directory. */
+  static exists(dir: string): boolean {
+    return existsSync(dir) && listSegments(dir).length > 0;
   }
 
   get hardState(): HardState {

@@ -1,0 +1,370 @@
+// The shell around Raft: feeds it proposals, reads, messages and the clock, and
+// carries out what it says, the disk beside the network.
+import { logger } from "../../platform/log.ts";
+import { decodeCommand } from "../codec.ts";
+import type { AnswerOf, Command } from "../command.ts";
+import type { Consensus, Host } from "../consensus.ts";
+import { Refused } from "../mvcc/errors.ts";
+import { decodeConfChange, isJoint } from "../raft/configuration.ts";
+import {
+  type ConfChange,
+  type Configuration,
+  type Entry,
+  EntryType,
+  type FollowerStatus,
+  type Message,
+  type Position,
+  type RaftCore,
+  type Ready,
+  type SnapshotMeta,
+  type Status,
+} from "../raft/types.ts";
+import type { Wal, WalError } from "../wal/wal.ts";
+import { Deadlines } from "./deadlines.ts";
+import { Disk, type Write } from "./disk.ts";
+import { numberOf, opened, seal } from "./envelope.ts";
+import { type Proposal, Proposals } from "./proposals.ts";
+import { Reads } from "./reads.ts";
+
+/** Where messages go. None is waited for, and any may be lost. */
+export interface Network {
+  send(messages: readonly Message[]): void;
+  /** When the connection to a member was made that stands, in milliseconds; undefined while there is none. */
+  connectedSince(id: bigint): number | undefined;
+}
+
+export interface Timing {
+  /** Milliseconds between two ticks. */
+  tickMillis: number;
+  /** Milliseconds of the shortest election timeout. */
+  electionMillis: number;
+}
+
+/** Most entries and bytes that are proposed at once. */
+const BATCH_ENTRIES = 1024;
+const BATCH_BYTES = 4 * 1024 * 1024;
+/** Proposals that may wait before more are refused. */
+const MOST_WAITING = 65_536;
+/** After so long, a read that got no answer asks the leader again. */
+const READ_RETRY = 500;
+/** How long a full disk is left alone before what was refused is tried again. */
+const DISK_RETRY = 1000;
+
+export class RaftConsensus implements Consensus {
+  readonly #raft: RaftCore;
+  readonly #host: Host;
+  readonly #network: Network;
+  readonly #timing: Timing;
+  readonly #disk: Disk;
+  /** Tells this life's proposals from those of others. */
+  readonly #origin = crypto.getRandomValues(new BigUint64Array(1))[0]!;
+  #nextNumber = 1;
+  readonly #proposals = new Proposals();
+  readonly #reads = new Reads();
+  readonly #deadlines: Deadlines;
+  #applied: number;
+  /** Nobody else takes part: what this member's disk holds is committed, and nobody can have another leader. */
+  #alone = false;
+  #ticking: ReturnType<typeof setInterval> | undefined;
+  #retrying: ReturnType<typeof setTimeout> | undefined;
+  #scheduled = false;
+  #pumping = false;
+  #again = false;
+  #stopped = false;
+
+  constructor(raft: RaftCore, wal: Wal, applied: number, host: Host, network: Network, timing: Timing) {
+    this.#raft = raft;
+    this.#host = host;
+    this.#network = network;
+    this.#timing = timing;
+    this.#applied = applied;
+    this.#deadlines = new Deadlines(timing.electionMillis, network);
+    this.#disk = new Disk(wal, {
+      durable: (write) => {
+        raft.durable(write);
+        this.#host.recovered();
+        this.#pump();
+      },
+      install: async (meta) => {
+        await host.install(meta);
+        this.#applied = meta.index;
+        this.#deadlines.skipped(meta.index);
+      },
+      failed: (error, writes) => this.#diskFailed(error, writes),
+    });
+    this.#configured(raft.configuration);
+    this.#pump();
+  }
+
+  get term(): number {
+    return this.#raft.status.term;
+  }
+
+  get leader(): bigint {
+    return this.#raft.status.leader;
+  }
+
+  get isLeader(): boolean {
+    return this.#raft.status.role === "leader";
+  }
+
+  get committedIndex(): number {
+    return this.#raft.commit;
+  }
+
+  get followers(): readonly FollowerStatus[] {
+    return this.#raft.followers;
+  }
+
+  propose<C extends Command>(command: C, data: Uint8Array): Promise<AnswerOf<C>> {
+    if (this.#stopped) return Promise.reject(new Refused("unavailable"));
+    if (this.#proposals.size >= MOST_WAITING) return Promise.reject(new Refused("too-many-requests"));
+    const number = this.#nextNumber++;
+    seal(data, this.#origin, number);
+    return new Promise((resolve, reject) => {
+      const since = this.#alone ? 0 : performance.now();
+      this.#proposals.add({ command, data, number, since, resolve: resolve as (answer: unknown) => void, reject });
+      this.#wake();
+    });
+  }
+
+  async change(change: ConfChange): Promise<Position> {
+    const since = performance.now();
+    for (;;) {
+      if (this.#stopped) throw new Refused("unavailable");
+      const proposed = this.#raft.proposeConfChange(change);
+      this.#pump();
+      if ("at" in proposed) {
+        await this.#deadlines.reached(proposed.at, since);
+        return proposed.at;
+      }
+      if ("forwarded" in proposed) throw new Refused("not-leader");
+      if (proposed.refused === "no-leader" || proposed.refused === "transferring") throw new Refused("not-leader");
+      if (proposed.refused === "invalid-change") throw new Refused("unhealthy");
+      // Another change is under way: the next entry that is applied may end it.
+      await this.#deadlines.progress(since);
+    }
+  }
+
+  readBarrier(): Promise<void> | undefined {
+    if (this.#alone && !this.#stopped) return undefined;
+    if (this.#stopped) return Promise.reject(new Refused("unavailable"));
+    const done = this.#reads.add(performance.now());
+    this.#wake();
+    return done;
+  }
+
+  transfer(target: bigint): Promise<void> {
+    if (!this.isLeader) return Promise.reject(new Refused("not-leader"));
+    if (target === this.leader) return Promise.resolve();
+    if (!this.#raft.transferLeader(target)) return Promise.reject(new Refused("bad-transferee"));
+    const done = this.#deadlines.led(target);
+    this.#pump();
+    return done;
+  }
+
+  appliedIndex(index: number): Promise<void> {
+    return index <= this.#applied ? Promise.resolve() : this.#deadlines.past(index);
+  }
+
+  leaderKnown(): Promise<void> {
+    return this.leader === 0n ? this.#deadlines.known() : Promise.resolve();
+  }
+
+  async handOver(): Promise<void> {
+    const [next] = this.#successors();
+    if (!this.isLeader || !next) return;
+    try {
+      await this.transfer(next.id);
+    } catch (error) {
+      logger("etcd").warn("Could not hand over leadership", { to: next.id.toString(16), error: String(error) });
+    }
+  }
+
+  /** Takes a message of another member. */
+  step(messages: readonly Message[]): void {
+    if (this.#stopped) return;
+    for (const message of messages) this.#raft.step(message);
+    this.#pump();
+  }
+
+  reportUnreachable(id: bigint): void {
+    if (this.#stopped) return;
+    this.#raft.reportUnreachable(id);
+    this.#pump();
+  }
+
+  reportSnapshot(id: bigint, ok: boolean): void {
+    if (this.#stopped) return;
+    this.#raft.reportSnapshot(id, ok);
+    this.#pump();
+  }
+
+  /** What a snapshot of the state as of an applied index is to say. */
+  metaAt(index: number): SnapshotMeta | undefined {
+    return this.#raft.metaAt(index);
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return this.#disk.idle();
+    // What is proposed already is settled first, as far as that lies in this member's hands alone.
+    for (this.#pump(); this.#alone && this.#proposals.size > 0 && this.#disk.writing; this.#pump()) await this.#disk.idle();
+    this.#stopped = true;
+    clearInterval(this.#ticking);
+    clearTimeout(this.#retrying);
+    const stopped = new Refused("unavailable");
+    this.#proposals.rejectAll(stopped);
+    this.#reads.rejectAll(stopped);
+    this.#deadlines.rejectAll(stopped);
+    await this.#disk.idle();
+  }
+
+  /** What all sockets bring in this turn joins; what comes during a lone member's fdatasync shares the next one. */
+  #wake(): void {
+    if (this.#scheduled || (this.#alone && this.#disk.busy)) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    if (this.#stopped) return;
+    this.#again = true;
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      while (this.#again && !this.#stopped) {
+        this.#again = false;
+        this.#propose();
+        this.#ask();
+        for (let ready = this.#raft.ready(); ready; ready = this.#raft.ready()) this.#carryOut(ready);
+      }
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  #propose(): void {
+    while (this.#proposals.waiting > 0 && !(this.#alone && this.#disk.busy)) {
+      const batch = this.#proposals.take(BATCH_ENTRIES, BATCH_BYTES);
+      const proposed = this.#raft.propose(batch.map((p) => p.data));
+      // There will be a leader, or room; until then they wait.
+      if ("refused" in proposed) return this.#proposals.putBack(batch);
+      this.#proposals.proposed(batch);
+      // Raft's answer is the write.
+      if (this.#alone) return;
+    }
+  }
+
+  #ask(): void {
+    const now = performance.now();
+    const context = this.#reads.start(now);
+    if (context !== undefined && !this.#raft.readIndex(context, "quorum")) this.#reads.retry(now);
+  }
+
+  #carryOut(ready: Ready): void {
+    if (ready.configuration) this.#configured(ready.configuration);
+    if (ready.status) this.#statusChanged(ready.status);
+    if (ready.messages.length > 0) this.#network.send(ready.messages);
+    if (ready.write !== undefined) {
+      const { write: number, snapshot, hardState, entries } = ready;
+      this.#disk.add({ number, snapshot, hardState, entries });
+    }
+    if (ready.committed.length > 0) this.#apply(ready.committed);
+    for (const { context, index } of ready.reads) this.#reads.answered(context, index);
+    if (ready.reads.length > 0) {
+      this.#reads.applied(this.#applied);
+      this.#again = true;
+    }
+  }
+
+  #apply(entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      if (entry.type === EntryType.normal) this.#applyCommand(entry);
+      else if (entry.type === EntryType.confChange) this.#host.changed(entry, decodeConfChange(entry.data));
+      else this.#host.passed(entry);
+      this.#deadlines.applied(entry);
+    }
+    this.#applied = entries.at(-1)!.index;
+    this.#raft.appliedTo(this.#applied);
+    this.#host.applied();
+    this.#reads.applied(this.#applied);
+    this.#again = true;
+  }
+
+  #applyCommand(entry: Entry): void {
+    const number = numberOf(entry.data, this.#origin);
+    const proposal = number > 0 ? this.#proposals.applied(number) : undefined;
+    const command = proposal ? proposal.command : decodeCommand(opened(entry.data));
+    try {
+      const answer = this.#host.apply(entry, command);
+      proposal?.resolve(answer);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      proposal?.reject(error);
+    }
+  }
+
+  #configured(configuration: Configuration): void {
+    const { voters, learners } = configuration;
+    this.#alone = voters.length === 1 && voters[0] === this.#raft.id && learners.length === 0 && !isJoint(configuration);
+    if (this.#alone) {
+      clearInterval(this.#ticking);
+      this.#ticking = undefined;
+      return;
+    }
+    this.#ticking ??= setInterval(() => this.#tick(), this.#timing.tickMillis).unref();
+  }
+
+  #statusChanged(status: Status): void {
+    this.#deadlines.status(status);
+    this.#reads.retry(Number.POSITIVE_INFINITY);
+    this.#host.status(status);
+    this.#again = true;
+  }
+
+  #tick(): void {
+    const now = performance.now();
+    this.#raft.tick();
+    this.#reads.retry(now - READ_RETRY);
+    const { oldest } = this.#deadlines;
+    this.#proposals.expire(now - oldest, (p) => this.#deadlines.why(p.since));
+    this.#reads.expire(now - oldest, () => new Refused("timeout"));
+    this.#deadlines.expire(now);
+    this.#pump();
+  }
+
+  #diskFailed(error: WalError, writes: readonly Write[]): void {
+    this.#host.failed(error);
+    const refusal = () => new Refused(error.noSpace ? "no-space" : "storage-failed", { cause: error });
+    const entries = writes.flatMap((w) => w.entries);
+    if (error.noSpace && (entries.length === 0 ? this.#alone : this.#raft.retract(entries[0]!.index))) {
+      this.#disk.discard();
+      for (const entry of entries) this.#proposalOf(entry)?.reject(refusal());
+      return;
+    }
+    // Others may commit what this member can't write, so that its own clients are not told that it failed.
+    if (this.#alone) this.#proposals.rejectAll(refusal());
+    if (!error.broken) this.#retrying = setTimeout(() => this.#disk.retry(), DISK_RETRY).unref();
+    this.#stepAside();
+  }
+
+  #proposalOf(entry: Entry): Proposal | undefined {
+    const number = entry.type === EntryType.normal ? numberOf(entry.data, this.#origin) : 0;
+    return number > 0 ? this.#proposals.applied(number) : undefined;
+  }
+
+  /** A leader that can't write hands over to whoever has most of its log. */
+  #stepAside(): void {
+    const [next] = this.#successors();
+    if (this.isLeader && next) this.#raft.transferLeader(next.id);
+    this.#pump();
+  }
+
+  /** Who could lead, the one with most of the log in front. */
+  #successors(): FollowerStatus[] {
+    return this.#raft.followers.filter((f) => !f.learner && f.active).sort((a, b) => b.match - a.match);
+  }
+}

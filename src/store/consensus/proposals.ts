@@ -1,0 +1,78 @@
+// What this member has proposed and not seen applied yet.
+import type { Command } from "../command.ts";
+import type { Refused } from "../mvcc/errors.ts";
+
+export interface Proposal {
+  readonly command: Command;
+  /** The command encoded, behind its envelope. */
+  readonly data: Uint8Array;
+  readonly number: number;
+  /** Milliseconds on the member's clock. */
+  readonly since: number;
+  resolve(answer: unknown): void;
+  reject(error: Error): void;
+}
+
+export class Proposals {
+  /** Not given to Raft yet, or refused for now. */
+  #waiting: Proposal[] = [];
+  /** By number, in that order. */
+  readonly #open = new Map<number, Proposal>();
+
+  get size(): number {
+    return this.#waiting.length + this.#open.size;
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  add(proposal: Proposal): void {
+    this.#waiting.push(proposal);
+  }
+
+  /** Takes those that go to Raft together. */
+  take(most: number, bytes: number): Proposal[] {
+    let n = 0;
+    for (let sum = 0; n < this.#waiting.length && n < most && sum < bytes; n++) sum += this.#waiting[n]!.data.length;
+    if (n < this.#waiting.length) return this.#waiting.splice(0, n);
+    const all = this.#waiting;
+    this.#waiting = [];
+    return all;
+  }
+
+  /** They are under way. */
+  proposed(batch: readonly Proposal[]): void {
+    for (const p of batch) this.#open.set(p.number, p);
+  }
+
+  /** They could not be taken now, and are before all others the next time. */
+  putBack(batch: Proposal[]): void {
+    this.#waiting = this.#waiting.length > 0 ? [...batch, ...this.#waiting] : batch;
+  }
+
+  /** The one that was applied. */
+  applied(number: number): Proposal | undefined {
+    const found = this.#open.get(number);
+    if (found) this.#open.delete(number);
+    return found;
+  }
+
+  /** Rejects what was proposed before a time, oldest first. */
+  expire(before: number, why: (p: Proposal) => Refused): void {
+    for (const p of this.#open.values()) {
+      if (p.since > before) break;
+      this.#open.delete(p.number);
+      p.reject(why(p));
+    }
+    let n = 0;
+    while (n < this.#waiting.length && this.#waiting[n]!.since <= before) n++;
+    for (const p of this.#waiting.splice(0, n)) p.reject(why(p));
+  }
+
+  rejectAll(error: Refused): void {
+    const all = [...this.#open.values(), ...this.#waiting.splice(0)];
+    this.#open.clear();
+    for (const p of all) p.reject(error);
+  }
+}

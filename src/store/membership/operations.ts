@@ -1,0 +1,116 @@
+// Changing who the members are: what is refused, and why, before it gets into
+// the log (etcd's server/etcdserver/server.go). Only the leader decides, so that
+// what it looks at is what the change will meet.
+import { Refused } from "../mvcc/errors.ts";
+import type { ConfChange, FollowerStatus } from "../raft/types.ts";
+import { memberIdOf } from "./id.ts";
+import { encodeContext, type Membership } from "./members.ts";
+
+export interface MemberChange {
+  readonly kind: "add" | "addLearner" | "promote" | "remove" | "update";
+  readonly id: bigint;
+  readonly peerUrls: readonly string[];
+}
+
+/** What the leader knows. */
+export interface View {
+  readonly membership: Membership;
+  readonly own: bigint;
+  readonly followers: readonly FollowerStatus[];
+  /** The newest entry of the leader's log that it knows to be durable on a majority. */
+  readonly committed: number;
+  readonly connected: readonly bigint[];
+  /** --initial-cluster-token */
+  readonly token: string;
+  readonly maxLearners: number;
+  /** Since the epoch. */
+  readonly seconds: number;
+}
+
+const NOTHING = new Uint8Array(0);
+/** How much of the leader's log a learner must have. */
+const READY = 0.9;
+
+/** @throws Refused "bad-member-urls" */
+export function checkUrls(urls: readonly string[]): void {
+  const good = (url: string) => {
+    if (!URL.canParse(url)) return false;
+    const { protocol, pathname, port } = new URL(url);
+    return ["http:", "https:"].includes(protocol) && pathname === "/" && (port !== "" || /:(80|443)\/?$/.test(url));
+  };
+  if (urls.length === 0 || !urls.every(good)) throw new Refused("bad-member-urls");
+}
+
+/** @throws Refused "peer-url-exists" */
+export function checkUnique(membership: Membership, urls: readonly string[], but = 0n): void {
+  const taken = new Set(membership.members.filter((m) => m.id !== but).flatMap((m) => m.peerUrls));
+  if (urls.some((url) => taken.has(url))) throw new Refused("peer-url-exists");
+}
+
+/**
+ * The conf change that does it.
+ *
+ * @throws Refused
+ */
+export function confChangeOf(change: MemberChange, view: View): { id: bigint; change: ConfChange } {
+  const { membership } = view;
+  const { kind, peerUrls } = change;
+  if (kind === "add" || kind === "addLearner") {
+    checkUrls(peerUrls);
+    const id = memberIdOf(peerUrls, view.token, view.seconds);
+    if (kind === "add") checkCanAdd(view);
+    if (membership.get(id)) throw new Refused("member-exists");
+    checkUnique(membership, peerUrls);
+    if (kind === "addLearner" && membership.configuration.learners.length >= view.maxLearners) throw new Refused("too-many-learners");
+    const type = kind === "add" ? "addVoter" : "addLearner";
+    return { id, change: { changes: [{ type, id }], transition: "auto", context: encodeContext({ name: "", peerUrls }) } };
+  }
+  const { id } = change;
+  if (!membership.get(id)) throw new Refused("member-not-found");
+  if (kind === "promote") {
+    if (!membership.isLearner(id)) throw new Refused("member-not-learner");
+    const learner = view.followers.find((f) => f.id === id);
+    if (!learner?.active || learner.match < view.committed * READY) throw new Refused("learner-not-ready");
+    checkCanAdd(view);
+    return { id, change: { changes: [{ type: "addVoter", id }], transition: "auto", context: NOTHING } };
+  }
+  if (kind === "remove") {
+    if (!membership.isLearner(id)) checkCanRemove(view, id);
+    return { id, change: { changes: [{ type: "remove", id }], transition: "auto", context: NOTHING } };
+  }
+  throw new RangeError(`${kind} is no conf change`);
+}
+
+const quorum = (voters: number) => Math.floor(voters / 2) + 1;
+
+/** Voting members, and which of them have ever started. */
+function voters({ membership }: View) {
+  const ids = membership.configuration.voters;
+  return { ids, started: ids.filter((id) => membership.get(id)?.name !== "") };
+}
+
+/** A further voter must not make a majority of members that never came. */
+function checkCanAdd(view: View): void {
+  const { ids, started } = voters(view);
+  // One of two that was never started may be the one that is to be replaced.
+  const growing = started.length === 1 && ids.length === 2;
+  if (!growing && started.length < quorum(ids.length + 1)) throw new Refused("not-enough-started");
+  if (ids.some((id) => !reachable(view, id))) throw new Refused("unhealthy");
+}
+
+function checkCanRemove(view: View, id: bigint): void {
+  const { ids, started } = voters(view);
+  if (ids.length === 1) throw new Refused("not-enough-started");
+  const left = started.filter((s) => s !== id).length;
+  // The last one may go that never started, however few the others are.
+  if (!(started.length === 1 && ids.length === 2 && !started.includes(id)) && left < quorum(ids.length - 1)) {
+    throw new Refused("not-enough-started");
+  }
+  // One that is away takes part in no majority that its removal could break.
+  if (!reachable(view, id)) return;
+  const active = ids.filter((v) => v !== id && reachable(view, v)).length;
+  if (active < quorum(ids.length - 1)) throw new Refused("unhealthy");
+}
+
+const reachable = (view: View, id: bigint) =>
+  id === view.own || (view.connected.includes(id) && view.followers.some((f) => f.id === id && f.active));

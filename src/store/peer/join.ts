@@ -1,0 +1,60 @@
+// What a member learns of a cluster before it takes part in it.
+import { connect, createClient } from "../../rpc/client.ts";
+import { type DescribeResponse, Peer } from "../../rpc/gen/kubun/store/member_pb.ts";
+import { RpcError, type TlsClientOptions } from "../../rpc/types.ts";
+import { BootstrapError, type InitialCluster, matchMembers } from "../membership/bootstrap.ts";
+import type { Identity } from "../wal/format.ts";
+import { addressOf } from "./url.ts";
+
+/** Milliseconds that a member has to answer. */
+const TIMEOUT = 2000;
+
+async function describe(url: string, tls: TlsClientOptions | undefined): Promise<DescribeResponse | undefined> {
+  using channel = connect(addressOf(url), { tls: url.startsWith("https:") ? (tls ?? {}) : undefined, connectTimeout: TIMEOUT });
+  try {
+    return await createClient(Peer, channel).describe({}, { timeout: TIMEOUT });
+  } catch (error) {
+    if (error instanceof RpcError) return undefined;
+    throw error;
+  }
+}
+
+/** The answers of the others, of all that give one. */
+async function ask(name: string, cluster: InitialCluster, tls: TlsClientOptions | undefined): Promise<DescribeResponse[]> {
+  const urls = [...cluster].filter(([other]) => other !== name).flatMap(([, urls]) => urls);
+  return (await Promise.all(urls.map((url) => describe(url, tls)))).filter((d) => d !== undefined);
+}
+
+/**
+ * The ids of a member that has been added to a running cluster.
+ *
+ * @throws BootstrapError in etcd's words
+ */
+export async function joinCluster(name: string, cluster: InitialCluster, tls: TlsClientOptions | undefined): Promise<Identity> {
+  const answers = await ask(name, cluster, tls);
+  // The one that has seen most knows of the newest member.
+  const best = answers.sort((a, b) => Number(b.index - a.index)).find((d) => d.members.length > 0);
+  if (!best) {
+    throw new BootstrapError("cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs");
+  }
+  return { clusterId: best.clusterId, memberId: matchMembers(name, cluster, best.members) };
+}
+
+/**
+ * Refuses to begin a new cluster anew in place of a member that has taken part in it before.
+ *
+ * @throws BootstrapError in etcd's words
+ */
+export async function checkNotBootstrapped(
+  name: string,
+  memberId: bigint,
+  cluster: InitialCluster,
+  tls: TlsClientOptions | undefined,
+): Promise<void> {
+  for (const { members } of await ask(name, cluster, tls)) {
+    const known = members.find((m) => m.id === memberId);
+    if (known && known.clientUrls.length > 0) {
+      throw new BootstrapError(`member ${memberId.toString(16)} has already been bootstrapped`);
+    }
+  }
+}

@@ -1,0 +1,170 @@
+// The way to one other member: a stream of messages that is made anew whenever
+// it ends. What can't be sent soon is dropped, because Raft repeats what matters.
+import { logger } from "../../platform/log.ts";
+import { type Channel, connect, createClient } from "../../rpc/client.ts";
+import { Peer } from "../../rpc/gen/kubun/store/member_pb.ts";
+import { Raft } from "../../rpc/gen/kubun/store/raft_pb.ts";
+import type { Address, Client, RpcError, TlsClientOptions } from "../../rpc/types.ts";
+import type { Message } from "../raft/types.ts";
+import { encodeMessages } from "../raft/wire.ts";
+import { addressOf } from "./url.ts";
+
+export interface LinkOptions {
+  readonly id: bigint;
+  readonly urls: readonly string[];
+  /** Metadata that says who calls whom. */
+  readonly headers: Record<string, string>;
+  readonly tls: TlsClientOptions | undefined;
+  /** Milliseconds of silence after which a connection is given up. */
+  readonly silence: number;
+  /** Messages are known to be lost. */
+  unreachable(): void;
+  /** What the other member says of why it takes no messages. */
+  refused(error: RpcError): void;
+}
+
+/** Messages and bytes that may wait. */
+const MOST_MESSAGES = 4096;
+const MOST_BYTES = 64 * 1024 * 1024;
+/** Bytes of messages that go together. */
+const BATCH_BYTES = 1024 * 1024;
+const MAX_MESSAGE = 512 * 1024 * 1024;
+
+export class PeerLink {
+  readonly options: LinkOptions;
+  #channel: Channel;
+  #url = 0;
+  #queue: Message[] = [];
+  #bytes = 0;
+  #wake: (() => void) | undefined;
+  #streaming = false;
+  #connectedAt: number | undefined;
+  #closed = false;
+  #said = "";
+
+  constructor(options: LinkOptions) {
+    this.options = options;
+    this.#channel = this.#dial();
+  }
+
+  /** When the connection that stands was made, in milliseconds. */
+  get connectedSince(): number | undefined {
+    return this.#connectedAt;
+  }
+
+  get peer(): Client<typeof Peer> {
+    return createClient(Peer, this.#channel);
+  }
+
+  get raft(): Client<typeof Raft> {
+    return createClient(Raft, this.#channel);
+  }
+
+  send(message: Message): void {
+    if (this.#closed) return;
+    const size = sizeOf(message);
+    if (this.#queue.length >= MOST_MESSAGES || (this.#bytes > 0 && this.#bytes + size > MOST_BYTES)) {
+      this.options.unreachable();
+      return;
+    }
+    this.#queue.push(message);
+    this.#bytes += size;
+    if (!this.#streaming) this.#stream();
+    this.#wake?.();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#channel.close();
+    this.#wake?.();
+  }
+
+  #dial(): Channel {
+    const { urls, headers, tls, silence } = this.options;
+    const url = urls[this.#url++ % urls.length]!;
+    const address: Address = addressOf(url);
+    return connect(address, {
+      tls: url.startsWith("https:") ? (tls ?? {}) : undefined,
+      headers,
+      maxReceiveSize: MAX_MESSAGE,
+      connectTimeout: Math.max(silence, 1000),
+      backoff: { initial: 50, max: 1000 },
+      keepalive: { interval: silence, timeout: silence, withoutStreams: true },
+    });
+  }
+
+  #stream(): void {
+    this.#streaming = true;
+    const started = performance.now();
+    const stream = { live: true };
+    const ended = (error?: RpcError) => {
+      stream.live = false;
+      this.#wake?.();
+      this.#connectedAt = undefined;
+      this.#queue = [];
+      this.#bytes = 0;
+      if (this.#closed) return;
+      if (error) this.#tell(error);
+      this.options.unreachable();
+      // Another URL may lead to the member; and no more than one attempt at a time.
+      if (this.options.urls.length > 1) {
+        this.#channel.close();
+        this.#channel = this.#dial();
+      }
+      const wait = performance.now() - started > 1000 ? 0 : 100;
+      setTimeout(() => {
+        this.#streaming = false;
+      }, wait).unref();
+    };
+    const connected = () => {
+      this.#connectedAt = performance.now();
+      if (this.#said) logger("etcd").info("Connected to a peer again", { peer: this.options.id.toString(16) });
+      this.#said = "";
+    };
+    this.raft.send(this.#batches(stream, connected)).then(() => ended(), ended);
+  }
+
+  #tell(error: RpcError): void {
+    this.options.refused(error);
+    if (this.#said === error.message) return;
+    this.#said = error.message;
+    logger("etcd").warn("A peer can't be reached", {
+      peer: this.options.id.toString(16),
+      urls: this.options.urls.join(),
+      error: error.message,
+    });
+  }
+
+  async *#batches(stream: { live: boolean }, connected: () => void) {
+    await this.#channel.ready();
+    if (stream.live) connected();
+    while (stream.live && !this.#closed) {
+      if (this.#queue.length === 0) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+        this.#wake = undefined;
+        continue;
+      }
+      yield encodeMessages(this.#take());
+    }
+  }
+
+  #take(): Message[] {
+    let n = 0;
+    let bytes = 0;
+    while (n < this.#queue.length && bytes < BATCH_BYTES) bytes += sizeOf(this.#queue[n++]!);
+    const batch = n === this.#queue.length ? this.#queue : this.#queue.slice(0, n);
+    this.#queue = n === this.#queue.length ? [] : this.#queue.slice(n);
+    this.#bytes = Math.max(0, this.#bytes - bytes);
+    return batch;
+  }
+}
+
+/** About how many bytes a message takes. */
+function sizeOf(m: Message): number {
+  let size = 64;
+  if (m.type === "append") for (const e of m.entries) size += e.data.length + 24;
+  else if (m.type === "propose") for (const d of m.datas) size += d.length + 8;
+  return size;
+}

@@ -1,0 +1,112 @@
+// What a member answers the others on its peer port.
+import { Peer } from "../../rpc/gen/kubun/store/member_pb.ts";
+import { Raft } from "../../rpc/gen/kubun/store/raft_pb.ts";
+import { createRpcServer, type RpcListener, raw, service } from "../../rpc/server.ts";
+import { Code, type HandlerContext, RpcError } from "../../rpc/types.ts";
+import { inSlices } from "../backup/slices.ts";
+import type { RaftConsensus } from "../consensus/driver.ts";
+import type { MemberChange } from "../membership/operations.ts";
+import { decodeMessages } from "../raft/wire.ts";
+import { rpcError } from "../server/errors.ts";
+import type { StateMachine } from "../state.ts";
+import { VERSION } from "../version.ts";
+import type { Identity } from "../wal/format.ts";
+import { checkIdentity } from "./identity.ts";
+import { receiveSnapshot } from "./snapshot.ts";
+import type { PeerOptions } from "./transport.ts";
+
+/** The member, as its peers use it. */
+export interface PeerHost {
+  readonly identity: Identity;
+  readonly state: StateMachine;
+  readonly consensus: RaftConsensus;
+  /** Where received snapshots are written. */
+  readonly snapshotDir: string;
+  holdHistory(): Promise<Disposable>;
+  /** Changes who the members are, as the leader. Rejects with Refused. */
+  changeMembers(change: MemberChange): Promise<{ id: bigint; index: number }>;
+  /** Seconds that the lease was given again, as the leader; 0 if there is none. Throws Refused. */
+  renewAsLeader(id: bigint): number;
+  /** Seconds left, as the leader; -1 if there is none. Throws Refused. */
+  remainingAsLeader(id: bigint): number;
+}
+
+const KINDS = ["add", "addLearner", "promote", "remove", "update"] as const;
+const MAX_MESSAGE = 512 * 1024 * 1024;
+
+export async function servePeers(host: PeerHost, { listen, tls }: PeerOptions): Promise<RpcListener[]> {
+  const check = (context: HandlerContext) => checkIdentity(context, host.identity, (id) => host.state.membership.wasRemoved(id));
+  /** Runs a handler of a call that names its cluster. */
+  const known = async <T>(context: HandlerContext, run: () => T | Promise<T>): Promise<T> => {
+    check(context);
+    try {
+      return await run();
+    } catch (error) {
+      throw rpcError(error);
+    }
+  };
+  const raft = service(Raft, {
+    send: raw((call) => {
+      let from: bigint;
+      return {
+        message(bytes) {
+          from ??= check(call);
+          const messages = decodeMessages(bytes);
+          for (const m of messages) if (m.from !== from) throw new RpcError(Code.InvalidArgument, "a message is from another member");
+          host.consensus.step(messages);
+        },
+        requestsEnd() {
+          call.send(new Uint8Array(0));
+          call.end();
+        },
+      };
+    }),
+    installSnapshot: (chunks, context) =>
+      known(context, async () => {
+        host.consensus.step([await receiveSnapshot(host.snapshotDir, host.identity, chunks)]);
+        return {};
+      }),
+  });
+  const peer = service(Peer, {
+    // Who wants to join doesn't know the cluster's id yet.
+    describe: () => {
+      const { membership, index } = host.state;
+      return {
+        ...host.identity,
+        members: membership.members.map((m) => ({
+          id: m.id,
+          name: m.name,
+          peerUrls: [...m.peerUrls],
+          clientUrls: [...m.clientUrls],
+          isLearner: membership.isLearner(m.id),
+        })),
+        serverVersion: VERSION,
+        clusterVersion: membership.version ?? "",
+        index: BigInt(index),
+      };
+    },
+    changeMembers: ({ kind, id, peerUrls }, context) =>
+      known(context, async () => {
+        const done = await host.changeMembers({ kind: KINDS[kind]!, id, peerUrls });
+        return { id: done.id, index: BigInt(done.index) };
+      }),
+    renewLease: ({ id }, context) => known(context, () => ({ ttl: BigInt(host.renewAsLeader(id)) })),
+    leaseTimeToLive: ({ id }, context) => known(context, () => ({ ttl: BigInt(host.remainingAsLeader(id)) })),
+    hashKV: ({ revision }, context) =>
+      known(context, async () => {
+        const { hashKv } = await import("../backup/hash.ts");
+        using _hold = await host.holdHistory();
+        const hash = await inSlices(hashKv(host.state.mvcc, Number(revision)));
+        return { hash: hash.hash, compactRevision: BigInt(hash.compactRevision), revision: BigInt(hash.revision) };
+      }),
+  });
+  const server = createRpcServer({ services: [raft, peer], tls, maxReceiveSize: MAX_MESSAGE });
+  const listeners: RpcListener[] = [];
+  try {
+    for (const address of listen) listeners.push(await server.listen(address));
+  } catch (error) {
+    await Promise.all(listeners.map((l) => l.close()));
+    throw error;
+  }
+  return listeners;
+}

@@ -1,0 +1,117 @@
+// The other members, as this one reaches them and is reached by them.
+
+import type { Peer } from "../../rpc/gen/kubun/store/member_pb.ts";
+import type { RpcListener } from "../../rpc/server.ts";
+import type { Address, Client, RpcError, TlsClientOptions, TlsServerOptions } from "../../rpc/types.ts";
+import type { Network } from "../consensus/driver.ts";
+import type { ClusterMember } from "../membership/members.ts";
+import type { Message } from "../raft/types.ts";
+import type { Identity } from "../wal/format.ts";
+import { identityHeaders, REMOVED } from "./identity.ts";
+import { PeerLink } from "./link.ts";
+import { type SnapshotSource, sendSnapshot } from "./snapshot.ts";
+
+export interface PeerOptions {
+  /** Where the other members reach this one. */
+  readonly listen: readonly Address[];
+  readonly tls?: TlsServerOptions;
+  /** What this member shows the others, and which of them it trusts. */
+  readonly clientTls?: TlsClientOptions;
+}
+
+export interface TransportEvents extends SnapshotSource {
+  unreachable(id: bigint): void;
+  snapshotSent(id: bigint, ok: boolean): void;
+  /** The others say that this member is none any more. */
+  removed(): void;
+}
+
+export class Transport implements Network {
+  readonly #identity: Identity;
+  readonly #tls: TlsClientOptions | undefined;
+  readonly #silence: number;
+  readonly #events: TransportEvents;
+  readonly #links = new Map<bigint, PeerLink>();
+  readonly #sending = new Set<bigint>();
+  listeners: RpcListener[] = [];
+
+  /** @param silence milliseconds after which a connection without an answer is given up */
+  constructor(identity: Identity, tls: TlsClientOptions | undefined, silence: number, events: TransportEvents) {
+    this.#identity = identity;
+    this.#tls = tls;
+    this.#silence = silence;
+    this.#events = events;
+  }
+
+  /** Connects to who is a member now, and to nobody else. */
+  configure(members: readonly ClusterMember[]): void {
+    const wanted = new Map(members.filter((m) => m.id !== this.#identity.memberId && m.peerUrls.length > 0).map((m) => [m.id, m]));
+    for (const [id, link] of this.#links) {
+      if (wanted.get(id)?.peerUrls.join() === link.options.urls.join()) continue;
+      this.#links.delete(id);
+      // What is under way, such as the word that it was removed, may still arrive.
+      setTimeout(() => link.close(), 1000).unref();
+    }
+    for (const [id, { peerUrls }] of wanted) if (!this.#links.has(id)) this.#links.set(id, this.#link(id, peerUrls));
+  }
+
+  send(messages: readonly Message[]): void {
+    for (const message of messages) {
+      const link = this.#links.get(message.to);
+      if (!link) continue;
+      if (message.type === "snapshot") this.#sendSnapshot(link, message.to, message.term);
+      else link.send(message);
+    }
+  }
+
+  connectedSince(id: bigint): number | undefined {
+    return this.#links.get(id)?.connectedSince;
+  }
+
+  /** The members that are connected now. */
+  get connected(): bigint[] {
+    return [...this.#links].filter(([, link]) => link.connectedSince !== undefined).map(([id]) => id);
+  }
+
+  /** What a member answers; undefined if it is none. */
+  peer(id: bigint): Client<typeof Peer> | undefined {
+    return this.#links.get(id)?.peer;
+  }
+
+  async close(): Promise<void> {
+    for (const link of this.#links.values()) link.close();
+    this.#links.clear();
+    await Promise.all(this.listeners.splice(0).map((l) => l.close()));
+  }
+
+  #link(id: bigint, urls: readonly string[]): PeerLink {
+    return new PeerLink({
+      id,
+      urls,
+      tls: this.#tls,
+      silence: this.#silence,
+      headers: identityHeaders(this.#identity, id),
+      unreachable: () => this.#events.unreachable(id),
+      refused: (error: RpcError) => {
+        if (error.message === REMOVED) this.#events.removed();
+      },
+    });
+  }
+
+  #sendSnapshot(link: PeerLink, id: bigint, term: number): void {
+    if (this.#sending.has(id)) return;
+    this.#sending.add(id);
+    sendSnapshot(link.raft, this.#events, { ...this.#identity, to: id, term })
+      .then(
+        () => true,
+        (error: unknown) => {
+          this.#events.snapshotFailed(id, error);
+          return false;
+        },
+      )
+      .then((ok) => {
+        this.#sending.delete(id);
+        this.#events.snapshotSent(id, ok);
+      });
+  }
+}

@@ -1,0 +1,52 @@
+// The Cluster service: who the members are, and changing that.
+import { Cluster } from "../../rpc/gen/etcd/rpc_pb.ts";
+import { service } from "../../rpc/service.ts";
+import type { ClusterMember } from "../membership/members.ts";
+import type { MemberChange } from "../membership/operations.ts";
+import { checkUnique, checkUrls } from "../membership/operations.ts";
+import { Refused } from "../mvcc/errors.ts";
+import { header, type ServerContext } from "./context.ts";
+import { answering } from "./errors.ts";
+
+export function clusterService(context: ServerContext) {
+  const { member } = context;
+  const { membership } = member.state;
+  const message = (m: ClusterMember) => ({
+    ID: m.id,
+    name: m.name,
+    peerURLs: [...m.peerUrls],
+    clientURLs: [...m.clientUrls],
+    isLearner: membership.isLearner(m.id),
+  });
+  const members = () => membership.members.map(message);
+  const change = async (kind: MemberChange["kind"], id: bigint, peerUrls: readonly string[] = []) => {
+    const done = await member.changeMembership({ kind, id, peerUrls });
+    return { header: header(context), members: members(), id: done.id };
+  };
+
+  return service(Cluster, {
+    memberAdd: (r) =>
+      answering(async () => {
+        checkUrls(r.peerURLs);
+        const { id, ...answer } = await change(r.isLearner ? "addLearner" : "add", 0n, r.peerURLs);
+        const added = { ID: id, name: "", peerURLs: [...r.peerURLs], clientURLs: [], isLearner: r.isLearner };
+        return { ...answer, member: added };
+      }),
+    memberRemove: (r) => answering(() => change("remove", r.ID)),
+    memberPromote: (r) => answering(() => change("promote", r.ID)),
+    memberUpdate: (r) =>
+      answering(async () => {
+        checkUrls(r.peerURLs);
+        await member.consensus.readBarrier();
+        if (!membership.get(r.ID)) throw new Refused("member-not-found");
+        checkUnique(membership, r.peerURLs, r.ID);
+        await member.propose({ type: "memberUpdate", id: r.ID, peerUrls: r.peerURLs });
+        return { header: header(context), members: members() };
+      }),
+    memberList: (r) =>
+      answering(async () => {
+        if (r.linearizable) await member.consensus.readBarrier();
+        return { header: header(context), members: members() };
+      }),
+  });
+}

@@ -1,0 +1,133 @@
+// A member's snapshots: written when the log has grown, read at the start, sent
+// to members that are far behind, and put in place of the state when one comes;
+// and what has to keep still meanwhile, the freeing of what was compacted.
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { logger } from "../platform/log.ts";
+import { receivedPath } from "./peer/snapshot.ts";
+import type { SnapshotMeta } from "./raft/types.ts";
+import { SnapshotLoader, snapshotOf } from "./snapshot/content.ts";
+import { newestSnapshot, readSnapshot, snapshotPath, writeSnapshot } from "./snapshot/file.ts";
+import type { StateMachine } from "./state.ts";
+import { syncDirectory } from "./wal/files.ts";
+
+export interface TakenSnapshot {
+  readonly path: string;
+  readonly meta: SnapshotMeta;
+}
+
+export class Snapshots {
+  readonly dir: string;
+  readonly #state: StateMachine;
+  /** Revisions that are freed before other work has its turn. */
+  readonly #slice: number;
+  #newest: TakenSnapshot | undefined;
+  #taking: Promise<TakenSnapshot> | undefined;
+  #pruning: Promise<void> | undefined;
+  /** Readers of the history, which nothing is pruned under. */
+  #holds = 0;
+
+  constructor(dir: string, state: StateMachine, slice: number) {
+    this.dir = dir;
+    this.#state = state;
+    this.#slice = slice;
+  }
+
+  get newest(): TakenSnapshot | undefined {
+    return this.#newest;
+  }
+
+  /** Whether one is being written. */
+  get taking(): boolean {
+    return this.#taking !== undefined;
+  }
+
+  /** Reads the newest into the state, which is empty. Throws CorruptFile. */
+  async load(): Promise<void> {
+    mkdirSync(this.dir, { recursive: true, mode: 0o700 });
+    const found = newestSnapshot(this.dir);
+    if (!found) return;
+    await this.#read(found.path, found);
+  }
+
+  /** Writes one of the state as it is now, or waits for the one being written. */
+  take(): Promise<TakenSnapshot> {
+    this.#taking ??= this.#take().finally(() => {
+      this.#taking = undefined;
+      this.prune();
+    });
+    return this.#taking;
+  }
+
+  /** Puts the one that was received in place of the state. On the disk when it resolves. */
+  async install(meta: SnapshotMeta): Promise<void> {
+    await this.#taking?.catch(() => {});
+    await this.#pruning;
+    const path = snapshotPath(this.dir, meta);
+    const received = receivedPath(this.dir);
+    if (existsSync(received)) {
+      renameSync(received, path);
+      syncDirectory(this.dir);
+    }
+    await this.#read(path, meta);
+    for (const name of readdirSync(this.dir)) if (join(this.dir, name) !== path) rmSync(join(this.dir, name), { force: true });
+  }
+
+  /** Frees compacted versions in slices; not while anybody reads them. */
+  prune(): void {
+    if (this.#pruning || this.#taking || this.#holds > 0) return;
+    this.#pruning = (async () => {
+      while (!this.#state.mvcc.prune(this.#slice)) await new Promise((resolve) => setImmediate(resolve));
+      this.#pruning = undefined;
+    })();
+  }
+
+  /** Resolves when nothing is being freed. */
+  async pruned(): Promise<void> {
+    await this.#pruning;
+  }
+
+  /** Keeps what a compaction leaves behind from being freed, until it is disposed of. */
+  async hold(): Promise<Disposable> {
+    this.#holds++;
+    await this.#pruning;
+    return {
+      [Symbol.dispose]: () => {
+        this.#holds--;
+        this.prune();
+      },
+    };
+  }
+
+  /** Resolves when nothing is being written or freed. */
+  async idle(): Promise<void> {
+    await this.#taking?.catch((error) => logger("etcd").error("Could not write a snapshot", error));
+    await this.#pruning;
+  }
+
+  async #take(): Promise<TakenSnapshot> {
+    await this.#pruning;
+    const { id, chunks } = snapshotOf(this.#state);
+    const meta = { ...id, configuration: this.#state.membership.configuration };
+    const path = await writeSnapshot(this.dir, id, chunks);
+    this.#newest = { path, meta };
+    logger("etcd").info("Wrote a snapshot", { index: id.index, revision: this.#state.mvcc.revision }, 2);
+    return this.#newest;
+  }
+
+  async #read(path: string, id: { index: number; term: number }): Promise<void> {
+    const now = performance.now();
+    let loader: SnapshotLoader | undefined;
+    await readSnapshot(path, (chunk) => {
+      if (!loader) {
+        this.#state.reset();
+        loader = new SnapshotLoader(this.#state, id);
+      }
+      loader.add(chunk, now);
+    });
+    if (!loader) throw new Error(`${path}: a snapshot has no head`);
+    loader.finish();
+    const { index, term } = id;
+    this.#newest = { path, meta: { index, term, configuration: this.#state.membership.configuration } };
+  }
+}
