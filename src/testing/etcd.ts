@@ -25,15 +25,21 @@ export interface RealEtcd extends AsyncDisposable {
   client(): EtcdClient;
 }
 
-/** Starts an etcd in a folder of its own; resolves when it serves. */
-export async function startEtcd(flags: readonly string[] = []): Promise<RealEtcd> {
+/**
+ * Starts an etcd in a folder of its own; resolves when it serves.
+ *
+ * @param scheme with "https", `flags` name the certificates
+ */
+export async function startEtcd(flags: readonly string[] = [], scheme: "http" | "https" = "http"): Promise<RealEtcd> {
   const dir = mkdtempSync(join(tmpdir(), "kubun-etcd-"));
-  const [clientPort, peer] = [await freePort(), await freePort()];
+  const [clientPort, peer, metrics] = [await freePort(), await freePort(), await freePort()];
   const endpoint = `127.0.0.1:${clientPort}`;
   const child = Bun.spawn(
     [
       "etcd",
-      ...["--data-dir", dir, "--listen-client-urls", `http://${endpoint}`, "--advertise-client-urls", `http://${endpoint}`],
+      ...["--data-dir", dir, "--listen-client-urls", `${scheme}://${endpoint}`, "--advertise-client-urls", `${scheme}://${endpoint}`],
+      // Its health without a certificate.
+      ...(scheme === "https" ? ["--listen-metrics-urls", `http://127.0.0.1:${metrics}`] : []),
       ...["--listen-peer-urls", `http://127.0.0.1:${peer}`, "--initial-advertise-peer-urls", `http://127.0.0.1:${peer}`],
       ...["--initial-cluster", `default=http://127.0.0.1:${peer}`, "--logger", "zap", "--log-level", "error"],
       ...flags,
@@ -54,7 +60,7 @@ export async function startEtcd(flags: readonly string[] = []): Promise<RealEtcd
   };
   const deadline = performance.now() + 15_000;
   for (;;) {
-    const up = await fetch(`http://${endpoint}/health`).then(
+    const up = await fetch(`http://${scheme === "https" ? `127.0.0.1:${metrics}` : endpoint}/health`).then(
       (r) => r.ok,
       () => false,
     );

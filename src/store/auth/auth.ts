@@ -68,9 +68,10 @@ export class Auth {
     if (by.revision === 0) throw new Refused("user-empty");
   }
 
-  /** @throws Refused "user-empty" or "permission-denied" */
+  /** @throws Refused "user-empty", "user-not-found" or "permission-denied" */
   requireRoot(by: Author): void {
     if (by.user === "") throw new Refused("user-empty");
+    if (!this.#users.has(by.user)) throw new Refused("user-not-found");
     if (!this.isRoot(by.user)) throw new Refused("permission-denied");
   }
 

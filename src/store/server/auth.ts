@@ -91,7 +91,6 @@ export function authService(context: ServerContext) {
 
     userAdd: (r, call) =>
       change(call, async () => {
-        if (r.name === "") throw new Refused("user-empty");
         const noPassword = r.options?.noPassword ?? false;
         return { do: "userAdd", user: r.name, password: noPassword ? "" : await hashOf(r), noPassword };
       }),
