@@ -34,5 +34,7 @@ export const debianPackages = [
   { package: "bind9-dnsutils", file: ["/usr/bin/dig"], for: ["test"], why: "outside DNS client" },
   { package: "netcat-openbsd", file: ["/bin/nc.openbsd", "/usr/bin/nc.openbsd"], for: ["test"], why: "UDP through service addresses" },
   { package: "docker-registry", file: ["/usr/bin/docker-registry"], for: ["test"], why: "a registry to pull images from" },
+  { package: "nghttp2-client", file: ["/usr/bin/h2load"], for: ["test", "bench"], why: "outside HTTP/2 clients" },
+  { package: "chromium", file: ["/usr/bin/chromium"], for: ["test"], why: "calls over gRPC-Web and Connect from a page" },
   { package: "unzip", file: ["/usr/bin/unzip"], for: ["test"], why: "unpacks kubectl 1.35 and Helm" },
 ];
