@@ -3,6 +3,7 @@
 
 import { dial, type Http2Client } from "./http2/client.ts";
 import type { ConnectionOptions } from "./http2/options.ts";
+import { TooManyPings } from "./http2/pings.ts";
 import type { Keepalive } from "./http2/session.ts";
 import type { Stream, StreamListener } from "./http2/stream.ts";
 import { type Address, Code, RpcError, type TlsClientOptions } from "./types.ts";
@@ -55,6 +56,8 @@ export class Channel {
   #failures = 0;
   #lastError: Error | undefined;
   #retry: Timer | undefined;
+  /** Doubles with each server that finds keepalive too eager. */
+  #patience = 1;
   /** Changes with each connection, so that what an old one says is not heard. */
   #generation = 0;
 
@@ -131,15 +134,19 @@ export class Channel {
   #connect(): void {
     this.#state = "connecting";
     const generation = ++this.#generation;
+    const { keepalive } = this.options;
     const current = () => generation === this.#generation;
     dial(this.address, {
       ...this.options.http2,
       tls: this.options.tls,
       connectTimeout: this.options.connectTimeout,
-      keepalive: this.options.keepalive,
+      keepalive: keepalive && { ...keepalive, interval: keepalive.interval * this.#patience },
       settings: () => current() && this.#startPending(),
       streamEnded: () => current() && this.#startPending(),
-      goingAway: (_, reason) => current() && this.#state === "ready" && this.#lost(reason),
+      goingAway: (_, reason) => {
+        if (reason.includes(TooManyPings.DEBUG)) this.#patience *= 2;
+        if (current() && this.#state === "ready") this.#lost(reason);
+      },
     }).then(
       (client) => {
         if (!current()) return client.terminate();

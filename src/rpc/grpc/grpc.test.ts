@@ -7,6 +7,7 @@ import { KV, Lease, Watch } from "../gen/etcd/rpc_pb.ts";
 import { decodeBinary, encodeBinary } from "../metadata.ts";
 import { createRpcServer, type RpcListener, type RpcServerOptions, service } from "../server.ts";
 import { selfSigned } from "../testing/certificate.ts";
+import { ErrorCode, FrameType, RawPeer } from "../testing/raw-http2.ts";
 import { type Address, Code, type HandlerContext, RpcError } from "../types.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -282,6 +283,46 @@ describe("a channel", () => {
     const error = await failure(createClient(KV, channel).put({}));
     expect([error.code, error.message]).toEqual([Code.Unavailable, expect.stringContaining("keepalive")]);
     silent.stop(true);
+  });
+
+  test("with keepalive asks half as often after too_many_pings", async () => {
+    // Waits of the first ping on each connection; the first connection is sent away for it.
+    const waits: number[] = [];
+    const twice = Promise.withResolvers<void>();
+    const server = Bun.listen<RawPeer>({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        binaryType: "uint8array",
+        open(socket) {
+          const peer = new RawPeer(true);
+          socket.data = peer;
+          peer.handler.open(socket);
+          peer.send((f) => f.settings());
+          let since = performance.now();
+          peer.onFrame = (type) => {
+            if (type !== FrameType.PING) {
+              since = performance.now();
+              return;
+            }
+            waits.push(performance.now() - since);
+            if (waits.length === 2) return twice.resolve();
+            const debug = [0, 0, 0, 0, 0, 0, 0, ErrorCode.ENHANCE_YOUR_CALM, ...bytes("too_many_pings")];
+            peer.send((f) => f.frame(FrameType.GOAWAY, 0, 0, debug)).finish();
+          };
+        },
+        data: (socket, chunk: Uint8Array) => socket.data.handler.data(socket, chunk),
+        close: (socket) => socket.data.handler.close(),
+      },
+    });
+    using channel = connect({ host: "127.0.0.1", port: server.port }, { keepalive: { interval: 60, timeout: 5000 } });
+    // GOAWAY leaves it out, so it goes over the second connection again.
+    const call = failure(createClient(KV, channel).put({}));
+    await twice.promise;
+    // Timers are late at most, never early by more than their grain.
+    expect(waits[1]).toBeGreaterThan(110);
+    server.stop(true);
+    expect((await call).code).toBe(Code.Unavailable);
   });
 
   test("refuses a server whose certificate it does not know, and one that is not there", async () => {

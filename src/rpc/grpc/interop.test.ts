@@ -8,6 +8,7 @@ import * as grpc from "@grpc/grpc-js";
 import { connect, createClient } from "../client.ts";
 import { RuntimeService } from "../gen/cri/runtime_pb.ts";
 import { KV, Lease, RangeRequestSchema, RangeResponseSchema, Watch, WatchRequestSchema, WatchResponseSchema } from "../gen/etcd/rpc_pb.ts";
+import { decodeBinary, encodeBinary } from "../metadata.ts";
 import { createRpcServer, service } from "../server.ts";
 import { Code, type RpcError } from "../types.ts";
 
@@ -85,6 +86,61 @@ describe("grpc-js", () => {
     client.close();
     await listener.close();
   });
+
+  test("as a client exchanges binary metadata, keeps to our limits, and hears too_many_pings", async () => {
+    const listener = await createRpcServer({
+      maxReceiveSize: 10_000,
+      services: [
+        service(KV, {
+          async range({ key }, { requestHeaders, responseHeaders, responseTrailers, signal }) {
+            if (text(key) === "hold") await new Promise((resolve) => signal.addEventListener("abort", resolve));
+            const values = requestHeaders
+              .get("x-bin-bin")!
+              .split(",")
+              .map((value) => decodeBinary(value));
+            responseHeaders.set("x-head-bin", encodeBinary(values[0]!));
+            responseTrailers.set("x-tail-bin", encodeBinary(values[1]!));
+            return { count: BigInt(values.length) };
+          },
+        }),
+      ],
+    }).listen({ host: "127.0.0.1", port: 0 });
+    const { port } = listener.address as { port: number };
+    const Client = grpc.makeGenericClientConstructor({ range: RANGE }, "any");
+    const client = new Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure());
+    const metadata = new grpc.Metadata();
+    const [a, b] = [Buffer.from([0, 255, 1]), Buffer.from([0xfe])];
+    metadata.add("x-bin-bin", a);
+    metadata.add("x-bin-bin", b);
+    const ask = (key: Uint8Array, options: grpc.CallOptions = {}) =>
+      new Promise<unknown[]>((resolve) => {
+        let head: unknown;
+        const done = (error: grpc.ServiceError | null) => error && resolve([error.code, error.details]);
+        const call = client.range!({ key }, metadata, options, done);
+        call.on("metadata", (m: grpc.Metadata) => (head = m.get("x-head-bin")[0]));
+        call.on("status", ({ code, metadata: tail }: grpc.StatusObject) => code === 0 && resolve([head, tail.get("x-tail-bin")[0]]));
+      });
+    expect(await ask(bytes("k"))).toEqual([a, b]);
+    expect(await ask(new Uint8Array(9_990))).toEqual([a, b]);
+    expect(await ask(new Uint8Array(10_000))).toEqual([
+      grpc.status.RESOURCE_EXHAUSTED,
+      "grpc: received message larger than max (10003 vs. 10000)",
+    ]);
+    const [late] = await ask(bytes("hold"), { deadline: Date.now() + 100 });
+    expect(late).toBe(grpc.status.DEADLINE_EXCEEDED);
+    client.close();
+    const pinging = new Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), {
+      "grpc.keepalive_time_ms": 100,
+      "grpc.keepalive_timeout_ms": 1000,
+    });
+    const error = await new Promise<grpc.ServiceError>((resolve) =>
+      pinging.range!({ key: bytes("hold") }, metadata, (e: grpc.ServiceError) => resolve(e)),
+    );
+    // What grpc-js makes of ENHANCE_YOUR_CALM; it also says that it pings half as often from now on.
+    expect(error.code).toBe(grpc.status.RESOURCE_EXHAUSTED);
+    pinging.close();
+    await listener.close();
+  }, 15_000);
 
   test("as a server answers our client", async () => {
     const server = new grpc.Server();

@@ -58,8 +58,13 @@ async function callAll(transport: (typeof transports)["gRPC-Web"]): Promise<Page
 
 const reports: Record<string, unknown> = {};
 for (const [name, transport] of Object.entries(transports)) {
-  reports[name] = await callAll(transport).catch((error) => String(error));
+  // Chromium breaks off what runs whenever any interface of the machine comes or goes.
+  for (let tries = 0; tries < 20; tries++) {
+    reports[name] = await callAll(transport).catch((error) => String(error));
+    if (!/Failed to fetch|network error/.test(String(reports[name]))) break;
+  }
 }
 const entries = performance.getEntriesByType("resource").filter(({ name, nextHopProtocol }) => name.startsWith(base) && nextHopProtocol);
 reports.versions = [...new Set(entries.map(({ nextHopProtocol }) => nextHopProtocol))];
-await fetch("/report", { method: "POST", body: JSON.stringify(reports) });
+const report = () => fetch("/report", { method: "POST", body: JSON.stringify(reports) });
+await report().catch(report);

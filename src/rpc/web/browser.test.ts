@@ -13,19 +13,19 @@ if (!chromium) console.warn("skipped: chromium is not installed (apt-get install
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const dir = mkdtempSync(join(tmpdir(), "rpc-browser-"));
-let script: string;
+let html: string;
 let page: ReturnType<typeof Bun.serve>;
 let reported: (report: Record<string, unknown>) => void;
 
 beforeAll(async () => {
   const built = await Bun.build({ entrypoints: [join(import.meta.dir, "../testing/browser-page.ts")], target: "browser" });
-  script = await built.outputs[0]!.text();
+  const script = await built.outputs[0]!.text();
+  html = `<!doctype html><script type="module">${script.replaceAll("</script", "<\\/script")}</script>`;
   page = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
     routes: {
-      "/": new Response('<!doctype html><script type="module" src="/page.js"></script>', { headers: { "content-type": "text/html" } }),
-      "/page.js": () => new Response(script, { headers: { "content-type": "text/javascript" } }),
+      "/": () => new Response(html, { headers: { "content-type": "text/html; charset=utf-8" } }),
       "/report": async (request) => {
         reported((await request.json()) as Record<string, unknown>);
         return new Response();
@@ -80,9 +80,15 @@ describe.skipIf(!chromium)("a page in Chromium", () => {
         "--disable-component-update",
         `--user-data-dir=${join(dir, version.replace("/", ""))}`,
       );
+      const log = join(dir, `net-${secure}`);
+      flags.push(`--log-net-log=${log}`);
       // A port of its own keeps it running until it is ended.
       flags.push("--remote-debugging-port=0", `${page.url.origin}/?base=${encodeURIComponent(base)}`);
-      const browser = Bun.spawn([chromium!, ...flags], { stdout: "ignore", stderr: "ignore", env: { ...process.env, HOME: dir } });
+      const browser = Bun.spawn([chromium!, ...flags], {
+        stdout: "ignore",
+        stderr: "ignore",
+        env: { ...process.env, HOME: dir, TMPDIR: dir },
+      });
       const ended = browser.exited.then((code) => {
         throw new Error(`chromium ended with exit code ${code} before the page had reported`);
       });
@@ -98,6 +104,9 @@ describe.skipIf(!chromium)("a page in Chromium", () => {
         };
         expect(got).toEqual({ "gRPC-Web": all, "Connect with protobuf": all, "Connect with JSON": all, versions: [version] });
         while (canceled < 3) await Bun.sleep(5);
+        // Nothing but ERR_NETWORK_CHANGED and ERR_ABORTED may have been in its way.
+        const wrong = [...(await Bun.file(log).text()).matchAll(/"net_error":(-\d+)/g)].map(([, code]) => Number(code));
+        expect(wrong.filter((code) => code <= -320 && code > -400)).toEqual([]);
       } finally {
         ended.catch(() => {});
         browser.kill("SIGKILL");
