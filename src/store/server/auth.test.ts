@@ -5,7 +5,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { noEtcd, noEtcdctl, type RealEtcd, startEtcd } from "../../testing/etcd.ts";
+import { restoreSnapshot } from "../backup/restore.ts";
 import { Store } from "../mod.ts";
+import { bytes, DENIED, EMPTY, failure, Served } from "../testing/served.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "kubun-auth-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -195,3 +197,42 @@ describe.skipIf(skip !== undefined)("side by side with a real etcd", () => {
     expect(differences).toEqual([]);
   }, 120_000);
 });
+
+test.skipIf(skip !== undefined)(
+  "users move to a real etcd and back, with passwords and permissions",
+  async () => {
+    const [out, there, back, here] = ["out.db", "there", "back.db", "here"].map((name) => join(dir, name)) as [
+      string,
+      string,
+      string,
+      string,
+    ];
+    {
+      await using s = await Served.start();
+      await s.users();
+      expect(await etcdctl(s.store.address!, ["snapshot", "save", out, "--user", "root:pw"])).toMatchObject({ code: 0 });
+    }
+    expect(await etcdctl("", ["snapshot", "restore", out, "--data-dir", there])).toMatchObject({ code: 0 });
+    {
+      await using etcd = await startEtcd(["--data-dir", there]);
+      expect(await etcdctl(etcd.endpoint, ["put", "a1", "x", "--user", "alice:apw"])).toMatchObject({ out: "OK\n" });
+      expect(await etcdctl(etcd.endpoint, ["get", "x", "--user", "alice:apw"])).toMatchObject({
+        error: "Error: etcdserver: permission denied",
+      });
+      await etcdctl(etcd.endpoint, ["user", "add", "carol:cpw", "--user", "root:pw"]);
+      await etcdctl(etcd.endpoint, ["user", "grant-role", "carol", "r", "--user", "root:pw"]);
+      expect(await etcdctl(etcd.endpoint, ["snapshot", "save", back, "--user", "root:pw"])).toMatchObject({ code: 0 });
+    }
+    const peer = "http://localhost:2380";
+    await restoreSnapshot(back, {
+      ...{ dataDir: here, name: "default", skipHashCheck: false },
+      ...{ initialCluster: `default=${peer}`, initialClusterToken: "back", initialAdvertisePeerUrls: [peer] },
+    });
+    await using s = await Served.start({ dataDir: here });
+    const carol = await s.token("carol", "cpw");
+    expect(Buffer.from((await s.kv.range({ key: bytes("a1") }, carol)).kvs[0]!.value).toString()).toBe("x");
+    expect(await failure(s.kv.range({ key: bytes("x") }, await s.token("alice", "apw")))).toBe(DENIED);
+    expect(await failure(s.kv.range({ key: bytes("a1") }))).toBe(EMPTY);
+  },
+  60_000,
+);
