@@ -62,6 +62,7 @@ export class Node {
     this.applied = stored.applied ?? base.index;
     this.role = new Follower(this);
     this.commitTo(Math.min(Math.max(hardState.commit, this.applied), this.log.last));
+    this.unsaved = false;
     this.#setTimer();
     // Nobody else could win, and nobody has to be asked.
     if (this.#isAlone) this.#become(this.term + 1, this.id, () => this.lead());

@@ -86,7 +86,7 @@ export class Clients {
   }
 
   #operate(client: number, done: () => void): void {
-    const machine = this.#random.pick(this.#machines());
+    const machine = this.#choose();
     const key = this.#random.pick(KEYS);
     switch (this.#random.weighted(WORK)) {
       case "put":
@@ -102,6 +102,13 @@ export class Clients {
       case "lease":
         return this.#lease(client, machine, done);
     }
+  }
+
+  /** Any, but often one that thinks it leads, and may be wrong. */
+  #choose(): Machine {
+    const machines = this.#machines();
+    const leaders = machines.filter((m) => m.raft?.status.role === "leader");
+    return this.#random.pick(leaders.length > 0 && this.#random.chance(0.5) ? leaders : machines);
   }
 
   #begin(client: number): Call {

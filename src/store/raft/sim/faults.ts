@@ -19,11 +19,13 @@ export interface Site {
 
 const FAULTS = {
   crash: 6,
+  reboot: 3,
   restart: 8,
   stop: 4,
-  partition: 4,
+  partition: 3,
+  isolate: 4,
   oneWay: 3,
-  heal: 7,
+  heal: 8,
   weather: 3,
   slowDisk: 3,
   snapshot: 4,
@@ -33,13 +35,25 @@ const FAULTS = {
 };
 
 type Fault = keyof typeof FAULTS;
+type Weights = Record<Fault, number>;
+
+/** Each history has some faults more often than others, and some not at all: what needs a lot of one kind is found too. */
+function weightsOf(random: Random): Weights {
+  const weights = { ...FAULTS };
+  for (const fault of Object.keys(weights) as Fault[]) {
+    if (fault !== "heal" && fault !== "restart") weights[fault] *= random.pick([0, 1, 1, 1, 5]);
+  }
+  return weights;
+}
 
 export class Faults {
   readonly #site: Site;
+  readonly #weights: Weights;
   #over = false;
 
   constructor(site: Site) {
     this.#site = site;
+    this.#weights = weightsOf(site.random);
   }
 
   /** @param pause longest time in milliseconds between two faults */
@@ -47,7 +61,7 @@ export class Faults {
     const { schedule, random } = this.#site;
     schedule.after(random.between(0, pause), () => {
       if (this.#over) return;
-      this.#do(random.weighted(FAULTS));
+      this.#do(random.weighted(this.#weights));
       this.start(pause);
     });
   }
@@ -65,12 +79,19 @@ export class Faults {
   }
 
   #do(fault: Fault): void {
-    const { random, network, electionMillis } = this.#site;
+    const { random, network, schedule, electionMillis } = this.#site;
     const machines = this.#site.machines();
     const machine = random.pick(machines);
     switch (fault) {
       case "crash":
         if (machine.up) machine.crash();
+        break;
+      case "reboot":
+        if (!machine.up) break;
+        machine.crash();
+        schedule.after(random.between(0, 30), () => {
+          if (!machine.up) machine.start();
+        });
         break;
       case "restart":
         for (const m of machines) if (!m.up && random.chance(0.7)) m.start();
@@ -80,6 +101,9 @@ export class Faults {
         break;
       case "partition":
         this.#partition(machines);
+        break;
+      case "isolate":
+        this.#isolate(machines);
         break;
       case "oneWay":
         for (const from of machines) {
@@ -119,6 +143,22 @@ export class Faults {
     }
   }
 
+  /** A leader with a few others, or alone. */
+  #isolate(machines: readonly Machine[]): void {
+    const { random, network } = this.#site;
+    const leader = machines.find((m) => m.raft?.status.role === "leader");
+    if (!leader) return;
+    const apart = random.pick([0, 0.3]);
+    const side = machines.filter((m) => m === leader || random.chance(apart));
+    for (const a of side) {
+      for (const b of machines) {
+        if (side.includes(b)) continue;
+        network.cut(a.id, b.id);
+        if (apart === 0 || random.chance(0.7)) network.cut(b.id, a.id);
+      }
+    }
+  }
+
   /** Asks any machine that thinks it leads, also one that is wrong. */
   #change(machines: readonly Machine[]): void {
     const { random } = this.#site;
@@ -133,8 +173,8 @@ export class Faults {
     const context = new Uint8Array(0);
     if (c.outgoing.length > 0) return { changes: [], transition: "auto", context };
     const members = membersOf(c);
-    const spare = machines.find((m) => !members.includes(m.id));
-    const newcomer = () => (spare ?? this.#site.newMachine()).id;
+    const spare = machines.filter((m) => !members.includes(m.id));
+    const newcomer = () => (spare.shift() ?? this.#site.newMachine()).id;
     const changes: MemberChange[] = [];
     const add = () => changes.push({ type: random.chance(0.6) ? "addLearner" : "addVoter", id: newcomer() });
     const remove = () => changes.push({ type: "remove", id: random.pick(members) });
@@ -148,9 +188,10 @@ export class Faults {
     const demote = () => {
       if (c.voters.length > 1) changes.push({ type: "addLearner", id: random.pick(c.voters) });
     };
-    const steps = random.chance(0.7) ? 1 : 2;
+    const steps = random.pick([1, 1, 2, 4]);
     for (let i = 0; i < steps; i++) {
-      if (c.learners.length > 0 && random.chance(0.5)) promote();
+      if (steps === 4) changes.push(i % 2 === 0 ? { type: "addVoter", id: newcomer() } : { type: "remove", id: random.pick(c.voters) });
+      else if (c.learners.length > 0 && random.chance(0.5)) promote();
       else if (members.length < 3 || (members.length < 6 && random.chance(0.5))) add();
       else if (random.chance(0.8)) remove();
       else demote();
@@ -163,10 +204,10 @@ export class Faults {
 }
 
 function randomWeather(random: Random): Weather {
-  const from = random.between(0.1, 5);
+  const from = random.between(0.1, random.chance(0.2) ? 30 : 5);
   return {
     from,
-    to: from + random.between(0.1, random.chance(0.2) ? 100 : 10),
+    to: from + random.between(0.1, random.pick([10, 10, 10, 100, 400])),
     drop: random.chance(0.5) ? random.between(0, 0.2) : 0,
     double: random.chance(0.3) ? random.between(0, 0.2) : 0,
     ordered: random.chance(0.5),

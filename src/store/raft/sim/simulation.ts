@@ -89,15 +89,15 @@ class Simulation {
       newMachine: () => this.#add(joining()),
       trace: this.#world.trace,
     });
-    const count = random.pick([1, 2, 3, 3, 3, 3, 4, 5]);
+    const count = random.pick([1, 2, 3, 3, 3, 3, 4, 5, 5]);
     const ids = Array.from({ length: count }, (_, i) => BigInt(i + 1));
     for (const _ of ids) this.#add(bootstrap(ids));
   }
 
   run(): Summary {
     const { trace } = this.#world;
-    this.#clients.start(this.#random.pick([1, 3, 6]), this.#random.pick([20, 100]));
-    this.#faults.start(this.#random.pick([50, 150, 400]));
+    this.#clients.start(this.#random.pick([1, 4, 10]), this.#random.pick([10, 30, 100]));
+    this.#faults.start(this.#random.pick([30, 100, 300]));
     this.#schedule.run(CHAOS);
     trace(() => "everything works again");
     this.#faults.end(CALM);

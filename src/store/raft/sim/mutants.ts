@@ -1,0 +1,211 @@
+// Mistakes that implementations of Raft have made or could make, each as a
+// change of our source: what the simulator is worth shows in whether it finds
+// them.
+
+export interface Edit {
+  /** Below src/store/raft. */
+  file: string;
+  /** Stands there once. */
+  find: string;
+  replace: string;
+}
+
+export interface Mutant {
+  name: string;
+  edits: readonly Edit[];
+}
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: "entries of older terms are committed by counting (figure 8)",
+    edits: [
+      {
+        file: "leader.ts",
+        find: "if (index <= node.commit || log.termAt(index) !== node.term) break;",
+        replace: "if (index <= node.commit) break;",
+      },
+    ],
+  },
+  {
+    name: "votes are not on the disk",
+    edits: [
+      {
+        file: "sim/disk.ts",
+        find: "if (hardState) this.#hardState = hardState;",
+        replace: "if (hardState) this.#hardState = { ...hardState, vote: 0n };",
+      },
+    ],
+  },
+  {
+    name: "terms are not on the disk",
+    edits: [
+      {
+        file: "sim/disk.ts",
+        find: "if (hardState) this.#hardState = hardState;",
+        replace: "if (hardState) this.#hardState = { ...hardState, term: this.#hardState.term };",
+      },
+    ],
+  },
+  {
+    name: "followers confirm before their disk does",
+    edits: [
+      {
+        file: "node.ts",
+        find: "this.outbox.send(message, write);",
+        replace: 'this.outbox.send(message, message.type === "appendResponse" ? 0 : write);',
+      },
+    ],
+  },
+  {
+    name: "votes are given before the disk has them",
+    edits: [
+      {
+        file: "node.ts",
+        find: "this.outbox.send(message, write);",
+        replace: 'this.outbox.send(message, message.type === "voteResponse" ? 0 : write);',
+      },
+    ],
+  },
+  {
+    name: "the leader counts itself before its disk does",
+    edits: [{ file: "leader.ts", find: "this.tracker.agreed(disk.durable, ", replace: "this.tracker.agreed(log.last, " }],
+  },
+  {
+    name: "a vote for a log that is behind",
+    edits: [
+      {
+        file: "log.ts",
+        find: "return lastTerm > this.lastTerm || (lastTerm === this.lastTerm && lastIndex >= this.last);",
+        replace: "return lastTerm >= this.lastTerm;",
+      },
+    ],
+  },
+  {
+    name: "a second vote in the same term",
+    edits: [
+      { file: "election.ts", find: "node.vote === m.from || (node.vote === 0n && node.leader === 0n)", replace: "node.leader === 0n" },
+    ],
+  },
+  {
+    name: "a follower takes entries without looking at what stands before them",
+    edits: [
+      {
+        file: "follower.ts",
+        find: "if (!log.has({ index: m.prevIndex, term: m.prevTerm })) return this.#reject(m);",
+        replace: "if (m.prevIndex > log.last) return this.#reject(m);",
+      },
+    ],
+  },
+  {
+    name: "a late append cuts off what a newer one brought",
+    edits: [
+      {
+        file: "log.ts",
+        find: "const known = entries.findIndex((e) => !this.has(e));",
+        replace: "const known = entries.length > 0 && entries[0]!.index > commit ? 0 : -1;",
+      },
+    ],
+  },
+  {
+    name: "a follower commits what it has instead of what the leader confirmed",
+    edits: [
+      {
+        file: "follower.ts",
+        find: "this.node.commitTo(Math.min(m.commit, last));",
+        replace: "this.node.commitTo(Math.min(m.commit, log.last));",
+      },
+    ],
+  },
+  {
+    name: "a heartbeat tells the commit index to who has not got the entries",
+    edits: [{ file: "leader.ts", find: "commit: Math.min(commit, p.match), round, sentAt", replace: "commit, round, sentAt" }],
+  },
+  {
+    name: "a joint configuration counts the new half alone",
+    edits: [
+      {
+        file: "quorum.ts",
+        find: "return outgoing.length === 0 ? incoming : Math.min(incoming, reached(outgoing, progressOf));",
+        replace: "return incoming;",
+      },
+    ],
+  },
+  {
+    name: "half is a majority",
+    edits: [{ file: "quorum.ts", find: "return scratch[n >> 1]!;", replace: "return scratch[(n - 1) >> 1]!;" }],
+  },
+  {
+    name: "two membership changes at once",
+    edits: [
+      { file: "leader.ts", find: 'if (commit < this.#lastConfChange || !this.#hasCommittedInTerm) return "change-pending";', replace: "" },
+    ],
+  },
+  {
+    name: "two voters change without a joint configuration",
+    edits: [{ file: "configuration.ts", find: "return before.length - kept + (after.size - kept) <= 1;", replace: "return true;" }],
+  },
+  {
+    name: "reads are answered without asking anybody",
+    edits: [
+      {
+        file: "leader.ts",
+        find: "    else this.#reads.add({ from, context, mode });",
+        replace: "    else this.#answer({ from, context, mode }, this.node.commit);",
+      },
+    ],
+  },
+  {
+    name: "reads join a round that is under way",
+    edits: [
+      {
+        file: "reads.ts",
+        find: "this.#waiting.push(request);",
+        replace: "if (this.#asked.length > 0) this.#asked.push(request);\n    else this.#waiting.push(request);",
+      },
+    ],
+  },
+  {
+    name: "reads before the leader has committed in its term",
+    edits: [{ file: "leader.ts", find: "return this.node.log.termAt(this.node.commit) === this.node.term;", replace: "return true;" }],
+  },
+  {
+    name: "a lease by a clock that stops with the process",
+    edits: [
+      { file: "sim/machine.ts", find: "clock: () => this.#clock()", replace: "clock: () => (this.ticks ?? 0) * TICK" },
+      { file: "sim/machine.ts", find: "raft.tick();", replace: "raft.tick(); this.ticks = (this.ticks ?? 0) + 1;" },
+      { file: "sim/machine.ts", find: "const TAG = 8;", replace: "const TAG = 8; const TICK = 20;" },
+    ],
+  },
+  {
+    name: "a lease that lasts twice as long",
+    edits: [{ file: "leader.ts", find: "(electionTicks - 1) * tickMillis * 0.9", replace: "(electionTicks - 1) * tickMillis * 2" }],
+  },
+  {
+    name: "a lease is kept while leadership is handed over",
+    edits: [{ file: "leader.ts", find: "this.#leaseGiven = true;", replace: "" }],
+  },
+  {
+    name: "followers vote although they hear from a leader, who holds a lease",
+    edits: [{ file: "election.ts", find: "if (!m.transfer && isLed(node)) return;", replace: "" }],
+  },
+  {
+    name: "a restarted member does not keep what it promised a leader",
+    edits: [
+      { file: "node.ts", find: "this.heard = this.term > 1 ? 0 : options.electionTicks;", replace: "this.heard = options.electionTicks;" },
+    ],
+  },
+  {
+    name: "a lost append is never sent again",
+    edits: [{ file: "leader.ts", find: "p.nudge = p.match < this.node.log.last;", replace: "" }],
+  },
+  {
+    name: "a leader that removes itself leaves at once",
+    edits: [
+      {
+        file: "leader.ts",
+        find: "this.#farewell !== undefined && this.node.commit >= this.#farewell",
+        replace: "this.#farewell !== undefined",
+      },
+    ],
+  },
+];
