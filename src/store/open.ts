@@ -63,7 +63,7 @@ export async function openMember(member: Member, options: MemberOptions): Promis
     // What the log does not say of the members has to be in a snapshot, for the next start and for those who join.
     let unsaid = fresh?.cluster !== undefined && snapshots.newest !== undefined;
     if (options.forceNewCluster) {
-      replay.dropOpen();
+      replay.commitAll();
       const removed = state.membership.members.map((m) => m.id).filter((id) => id !== memberId);
       state.membership.restore({ ...own(), removed });
       unsaid = true;
@@ -82,6 +82,7 @@ export async function openMember(member: Member, options: MemberOptions): Promis
     const stored = unsaid || fresh ? undefined : replay.stored();
 
     const transport = new Transport(wal.identity, options.peer?.clientTls, electionTimeout, {
+      unsent: (message) => member.consensus.unsent(message),
       unreachable: (id) => member.consensus?.reportUnreachable(id),
       snapshotSent: (id, ok) => member.consensus.reportSnapshot(id, ok),
       snapshotFailed: (id, error) => logger("etcd").warn("Could not send a snapshot", { peer: id.toString(16), error: String(error) }),

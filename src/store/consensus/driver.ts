@@ -14,6 +14,7 @@ import {
   type FollowerStatus,
   type Message,
   type Position,
+  type Propose,
   type RaftCore,
   type Ready,
   type SnapshotMeta,
@@ -67,6 +68,8 @@ export class RaftConsensus implements Consensus {
   #alone = false;
   #ticking: ReturnType<typeof setInterval> | undefined;
   #retrying: ReturnType<typeof setTimeout> | undefined;
+  /** Proposals wait, because the leader can't be reached. */
+  #held = false;
   #scheduled = false;
   #pumping = false;
   #again = false;
@@ -188,6 +191,14 @@ export class RaftConsensus implements Consensus {
     this.#pump();
   }
 
+  /** What was proposed to a leader that there is no connection to waits for the next, or for it to come back. */
+  unsent({ datas }: Propose): void {
+    const lost = datas.flatMap((data) => this.#proposals.applied(numberOf(data, this.#origin)) ?? []);
+    if (lost.length === 0) return;
+    this.#proposals.putBack(lost);
+    this.#held = true;
+  }
+
   reportUnreachable(id: bigint): void {
     if (this.#stopped) return;
     this.#raft.reportUnreachable(id);
@@ -247,7 +258,7 @@ export class RaftConsensus implements Consensus {
   }
 
   #propose(): void {
-    while (this.#proposals.waiting > 0 && !(this.#alone && this.#disk.busy)) {
+    while (this.#proposals.waiting > 0 && !this.#held && !(this.#alone && this.#disk.busy)) {
       const batch = this.#proposals.take(BATCH_ENTRIES, BATCH_BYTES);
       const proposed = this.#raft.propose(batch.map((p) => p.data));
       // There will be a leader, or room; until then they wait.
@@ -319,6 +330,7 @@ export class RaftConsensus implements Consensus {
   }
 
   #statusChanged(status: Status): void {
+    this.#held = false;
     this.#deadlines.status(status);
     this.#reads.retry(Number.POSITIVE_INFINITY);
     this.#host.status(status);
@@ -327,6 +339,7 @@ export class RaftConsensus implements Consensus {
 
   #tick(): void {
     const now = performance.now();
+    this.#held = false;
     this.#raft.tick();
     this.#reads.retry(now - READ_RETRY);
     const { oldest } = this.#deadlines;
@@ -365,6 +378,7 @@ export class RaftConsensus implements Consensus {
 
   /** Who could lead, the one with most of the log in front. */
   #successors(): FollowerStatus[] {
-    return this.#raft.followers.filter((f) => !f.learner && f.active).sort((a, b) => b.match - a.match);
+    const able = this.#raft.followers.filter((f) => !f.learner && f.active && this.#network.connectedSince(f.id) !== undefined);
+    return able.sort((a, b) => b.match - a.match);
   }
 }

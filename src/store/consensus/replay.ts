@@ -58,9 +58,9 @@ export class Replay implements LogVisitor {
     while (this.#open.length > 0 && this.#open.at(-1)!.index >= from) this.#open.pop();
   }
 
-  /** Forgets what is not known to be committed. */
-  dropOpen(): void {
-    this.#open = [];
+  /** Takes for committed what may be: on a member that goes on alone, nobody else can have another log. */
+  commitAll(): void {
+    this.hardState({ ...this.#hardState, commit: Number.MAX_SAFE_INTEGER });
   }
 
   /** What Raft starts with. */

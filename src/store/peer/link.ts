@@ -114,6 +114,7 @@ export class PeerLink {
       const wait = performance.now() - started > 1000 ? 0 : 100;
       setTimeout(() => {
         this.#streaming = false;
+        if (this.#queue.length > 0 && !this.#closed) this.#stream();
       }, wait).unref();
     };
     const connected = () => {

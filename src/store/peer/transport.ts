@@ -5,7 +5,7 @@ import type { RpcListener } from "../../rpc/server.ts";
 import type { Address, Client, RpcError, TlsClientOptions, TlsServerOptions } from "../../rpc/types.ts";
 import type { Network } from "../consensus/driver.ts";
 import type { ClusterMember } from "../membership/members.ts";
-import type { Message } from "../raft/types.ts";
+import type { Message, Propose } from "../raft/types.ts";
 import type { Identity } from "../wal/format.ts";
 import { identityHeaders, REMOVED } from "./identity.ts";
 import { PeerLink } from "./link.ts";
@@ -21,6 +21,8 @@ export interface PeerOptions {
 
 export interface TransportEvents extends SnapshotSource {
   unreachable(id: bigint): void;
+  /** There is no connection to the leader. */
+  unsent(message: Propose): void;
   snapshotSent(id: bigint, ok: boolean): void;
   /** The others say that this member is none any more. */
   removed(): void;
@@ -60,6 +62,7 @@ export class Transport implements Network {
       const link = this.#links.get(message.to);
       if (!link) continue;
       if (message.type === "snapshot") this.#sendSnapshot(link, message.to, message.term);
+      else if (message.type === "propose" && link.connectedSince === undefined) this.#events.unsent(message);
       else link.send(message);
     }
   }
