@@ -26,7 +26,11 @@ const failure = async (promise: Promise<unknown>) =>
 function api(store: Store) {
   const { hostname, port } = new URL(store.address!);
   const channel = connect({ host: hostname, port: Number(port) });
-  return { cluster: createClient(Cluster, channel), maintenance: createClient(Maintenance, channel), [Symbol.dispose]: () => channel.close() };
+  return {
+    cluster: createClient(Cluster, channel),
+    maintenance: createClient(Maintenance, channel),
+    [Symbol.dispose]: () => channel.close(),
+  };
 }
 
 test("a write through any member is read from any other, and survives the leader and every restart", async () => {
@@ -103,7 +107,9 @@ test("a member joins as a learner that answers nothing but its own state, is pro
   });
   expect(list.map((m) => m.name).sort()).toEqual(["a", "b", "c", "d"]);
 
-  expect((await failure(f.cluster.memberUpdate({ ID: 5n, peerURLs: ["http://127.0.0.1:1"] }))).message).toBe("etcdserver: member not found");
+  expect((await failure(f.cluster.memberUpdate({ ID: 5n, peerURLs: ["http://127.0.0.1:1"] }))).message).toBe(
+    "etcdserver: member not found",
+  );
   await f.cluster.memberUpdate({ ID: member!.ID, peerURLs: [url.replace("127.0.0.1", "localhost")] });
   await until("it is told", () => joined.member.state.membership.get(member!.ID)?.peerUrls[0] === url.replace("127.0.0.1", "localhost"));
   await f.cluster.memberRemove({ ID: member!.ID });

@@ -10,10 +10,11 @@ import type { Member, MemberOptions } from "./member.ts";
 import { checkInitialCluster, checkTimeouts, type NewCluster, newCluster, parseInitialCluster } from "./membership/bootstrap.ts";
 import { encodeBase } from "./membership/members.ts";
 import { DEFAULT_ELECTION, DEFAULT_HEARTBEAT, DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN } from "./membership/options.ts";
+import type { Joined } from "./peer/join.ts";
 import { Transport } from "./peer/transport.ts";
 import { NOBODY } from "./raft/configuration.ts";
 import { Raft } from "./raft/raft.ts";
-import { BASE, type Entry, type HardState, type Identity } from "./wal/format.ts";
+import { BASE, type Entry, type HardState } from "./wal/format.ts";
 import { lockDirectory } from "./wal/lock.ts";
 import { Wal } from "./wal/wal.ts";
 
@@ -81,6 +82,9 @@ export async function openMember(member: Member, options: MemberOptions): Promis
     }
     const stored = unsaid || fresh ? undefined : replay.stored();
 
+    // One that has joined and never heard from the leader does not know whom to answer.
+    const { members: peers } =
+      state.membership.size > 0 ? state.membership : (fresh ?? (await begin({ ...options, initialClusterState: "existing" })));
     const transport = new Transport(wal.identity, options.peer?.clientTls, electionTimeout, {
       unsent: (message) => member.consensus.unsent(message),
       unreachable: (id) => member.consensus?.reportUnreachable(id),
@@ -110,7 +114,7 @@ export async function openMember(member: Member, options: MemberOptions): Promis
           },
           stored ?? { hardState: { ...hardState, commit: Math.max(hardState.commit, base.index) }, base, entries: [] },
         );
-        transport.configure(state.membership.members);
+        transport.configure(peers);
         const timing = { tickMillis: heartbeatInterval, electionMillis: electionTimeout };
         return new RaftConsensus(raft, wal, state.index, host, transport, timing);
       },
@@ -127,20 +131,21 @@ export async function openMember(member: Member, options: MemberOptions): Promis
 }
 
 /** Who a member without data is. */
-async function begin(options: MemberOptions): Promise<{ identity: Identity; cluster: NewCluster | undefined }> {
+async function begin(options: MemberOptions): Promise<Joined & { cluster: NewCluster | undefined }> {
   const { name = DEFAULT_NAME, peerUrls = [DEFAULT_PEER_URL], initialClusterToken = DEFAULT_TOKEN, peer } = options;
   const cluster = parseInitialCluster(options.initialCluster ?? peerUrls.map((url) => `${name}=${url}`).join());
   checkInitialCluster(name, peerUrls, cluster);
   if (options.initialClusterState === "existing") {
     const { joinCluster } = await import("./peer/join.ts");
-    return { identity: await joinCluster(name, cluster, peer?.clientTls), cluster: undefined };
+    return { ...(await joinCluster(name, cluster, peer?.clientTls)), cluster: undefined };
   }
   const created = newCluster(name, cluster, initialClusterToken);
   if (cluster.size > 1) {
     const { checkNotBootstrapped } = await import("./peer/join.ts");
     await checkNotBootstrapped(name, created.memberId, cluster, peer?.clientTls);
   }
-  return { identity: { clusterId: created.clusterId, memberId: created.memberId }, cluster: created };
+  const { clusterId, memberId, membership } = created;
+  return { identity: { clusterId, memberId }, members: membership.members, cluster: created };
 }
 
 function baseOf(cluster: NewCluster | undefined): { base?: Entry; hardState?: HardState } {

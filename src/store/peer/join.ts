@@ -3,6 +3,7 @@ import { connect, createClient } from "../../rpc/client.ts";
 import { type DescribeResponse, Peer } from "../../rpc/gen/kubun/store/member_pb.ts";
 import { RpcError, type TlsClientOptions } from "../../rpc/types.ts";
 import { BootstrapError, type InitialCluster, matchMembers } from "../membership/bootstrap.ts";
+import type { ClusterMember } from "../membership/members.ts";
 import type { Identity } from "../wal/format.ts";
 import { addressOf } from "./url.ts";
 
@@ -25,19 +26,26 @@ async function ask(name: string, cluster: InitialCluster, tls: TlsClientOptions 
   return (await Promise.all(urls.map((url) => describe(url, tls)))).filter((d) => d !== undefined);
 }
 
+export interface Joined {
+  readonly identity: Identity;
+  /** Whom it can answer before the log tells it. */
+  readonly members: readonly ClusterMember[];
+}
+
 /**
  * The ids of a member that has been added to a running cluster.
  *
  * @throws BootstrapError in etcd's words
  */
-export async function joinCluster(name: string, cluster: InitialCluster, tls: TlsClientOptions | undefined): Promise<Identity> {
+export async function joinCluster(name: string, cluster: InitialCluster, tls: TlsClientOptions | undefined): Promise<Joined> {
   const answers = await ask(name, cluster, tls);
   // The one that has seen most knows of the newest member.
   const best = answers.sort((a, b) => Number(b.index - a.index)).find((d) => d.members.length > 0);
   if (!best) {
     throw new BootstrapError("cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs");
   }
-  return { clusterId: best.clusterId, memberId: matchMembers(name, cluster, best.members) };
+  const { clusterId, members } = best;
+  return { identity: { clusterId, memberId: matchMembers(name, cluster, members) }, members };
 }
 
 /**

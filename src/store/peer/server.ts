@@ -100,7 +100,9 @@ export async function servePeers(host: PeerHost, { listen, tls }: PeerOptions): 
         return { hash: hash.hash, compactRevision: BigInt(hash.compactRevision), revision: BigInt(hash.revision) };
       }),
   });
-  const server = createRpcServer({ services: [raft, peer], tls, maxReceiveSize: MAX_MESSAGE });
+  // Members ask each other for signs of life as often as their timeouts need.
+  const pings = { minInterval: 0, withoutStreams: true };
+  const server = createRpcServer({ services: [raft, peer], tls, pings, maxReceiveSize: MAX_MESSAGE });
   const listeners: RpcListener[] = [];
   try {
     for (const address of listen) listeners.push(await server.listen(address));

@@ -13,7 +13,11 @@ export function freePorts(n: number): number[] {
 }
 
 /** Waits for a state; throws what it waited for after `deadline` milliseconds. */
-export async function until<T>(what: string, state: () => T | undefined | false | Promise<T | undefined | false>, deadline = 20_000): Promise<T> {
+export async function until<T>(
+  what: string,
+  state: () => T | undefined | false | Promise<T | undefined | false>,
+  deadline = 20_000,
+): Promise<T> {
   const end = performance.now() + deadline;
   for (;;) {
     const found = await state();
