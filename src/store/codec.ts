@@ -5,7 +5,8 @@
 //   0x0a  a PutRequest of such a client: 0x0a is the tag of its key
 import { ANONYMOUS, type AuthChange, type Author } from "./auth/types.ts";
 import type { Command, SentRequest } from "./command.ts";
-import { type Compare, NO_BYTES, type Op, type RangeRequest, type TxnRequest } from "./mvcc/types.ts";
+import { keyTextAt } from "./mvcc/key.ts";
+import { type Compare, NO_BYTES, NO_LEASE, type Op, PutInPlace, type RangeRequest, type TxnRequest } from "./mvcc/types.ts";
 import { readPutRequest, readTxnRequest } from "./wire/requests.ts";
 
 const VERSION = 1;
@@ -114,6 +115,14 @@ class Reader {
     const n = this.#view.getBigInt64(this.#at, true);
     this.#at += 8;
     return n;
+  }
+
+  /** A key, one code unit a byte. */
+  key(): string {
+    const length = this.number();
+    if (this.#at + length > this.#bytes.length) throw new RangeError("a command ends early");
+    this.#at += length;
+    return keyTextAt(this.#bytes, this.#at - length, this.#at);
   }
 
   /** A copy, so that it doesn't keep the segment it was read from. */
@@ -321,11 +330,12 @@ function readOp(r: Reader): Op {
   const type = named(OPS, code & 3);
   if (type === "txn") return { type, ...readTxn(r) };
   if (type === "range") return { type, ...readRange(r) };
-  const key = r.bytes();
-  if (type === "delete") return { type, key, end: code & 4 ? r.bytes() : undefined, prevKv: (code & 8) !== 0 };
+  if (type === "delete") return { type, key: r.bytes(), end: code & 4 ? r.bytes() : undefined, prevKv: (code & 8) !== 0 };
+  const key = r.key();
   const value = r.bytes();
-  const lease = code & 4 ? r.id() : undefined;
-  return { type, key, value, lease, prevKv: (code & 8) !== 0, ignoreValue: (code & 16) !== 0, ignoreLease: (code & 32) !== 0 };
+  const lease = code & 4 ? r.id() : NO_LEASE;
+  const flags = { prevKv: (code & 8) !== 0, ignoreValue: (code & 16) !== 0, ignoreLease: (code & 32) !== 0 };
+  return new PutInPlace(key, value, 0, value.length, lease, flags);
 }
 
 function writeRange(w: Writer, op: RangeRequest): void {

@@ -4,8 +4,9 @@
 import type { AuthDump } from "../auth/types.ts";
 import type { Alarm } from "../command.ts";
 import { fromPlain, plain } from "../membership/members.ts";
+import { keyText } from "../mvcc/key.ts";
 import type { KeyRecord } from "../mvcc/keyspace.ts";
-import { Version } from "../mvcc/types.ts";
+import { NO_LEASE, Version } from "../mvcc/types.ts";
 import type { StateMachine } from "../state.ts";
 import type { SnapshotId } from "./file.ts";
 
@@ -164,7 +165,7 @@ function unflatten(from: unknown[], at: number): Version {
     number,
   ];
   // Copies, for a view would keep the whole file in memory.
-  return new Version(copy(key), copy(value), create, mod, version, BigInt(lease), sub);
+  return new Version(keyText(key), copy(value), create, mod, version, lease === 0 || lease === NO_LEASE ? NO_LEASE : BigInt(lease), sub);
 }
 
 const copy = (b: Uint8Array) => new Uint8Array(b);
