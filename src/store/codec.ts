@@ -243,14 +243,21 @@ function writeTexts(w: Writer, texts: readonly string[]): void {
   for (const text of texts) w.text(text);
 }
 
-function encodeSent({ message, bytes }: SentRequest, room: number): Uint8Array {
+/** A request as a log entry, for whoever reads it there: what it holds need not be copied again. */
+export function sentRequest(message: "PutRequest" | "TxnRequest", bytes: Uint8Array, room: number): SentRequest & { at: number } {
   // The tag of its key tells a put.
-  const tagged = message === "PutRequest" ? room : room + 1;
-  if (tagged === 0) return bytes;
-  const encoded = new Uint8Array(tagged + bytes.length);
-  if (tagged > room) encoded[room] = TXN_REQUEST;
-  encoded.set(bytes, tagged);
-  return encoded;
+  const at = message === "PutRequest" ? room : room + 1;
+  const entry = new Uint8Array(at + bytes.length);
+  if (at > room) entry[room] = TXN_REQUEST;
+  entry.set(bytes, at);
+  return { entry, room, at };
+}
+
+function encodeSent(sent: SentRequest, room: number): Uint8Array {
+  if (sent.room === room) return sent.entry;
+  const entry = new Uint8Array(room + sent.entry.length - sent.room);
+  entry.set(sent.entry.subarray(sent.room), room);
+  return entry;
 }
 
 /** A copy is read, which doesn't keep the segment. */

@@ -11,10 +11,11 @@ export interface Alarm {
   kind: AlarmKind;
 }
 
-/** The request that says the same, as a client sent it: the log takes it as it is. */
+/** The request that says the same, as a client sent it: the log takes it as it is (codec.ts, sentRequest). */
 export interface SentRequest {
-  readonly message: "PutRequest" | "TxnRequest";
-  readonly bytes: Uint8Array;
+  /** The log entry, with `room` bytes left free in front. */
+  readonly entry: Uint8Array;
+  readonly room: number;
 }
 
 /**

@@ -21,6 +21,8 @@ export interface DiskEvents {
 }
 
 export class Disk {
+  /** Whether messages go out before a write begins, which may hold the event loop up: followers then write at the same time. */
+  afterMessages = false;
   readonly #wal: Wal;
   readonly #events: DiskEvents;
   #queue: Write[] = [];
@@ -78,6 +80,7 @@ export class Disk {
 
   async #run(): Promise<void> {
     while (this.#queue.length > 0 && !this.#failed) {
+      if (this.afterMessages) await new Promise((sent) => setImmediate(sent));
       const writes = this.#queue[0]!.snapshot ? [this.#queue[0]!] : this.#untilSnapshot();
       this.#writing = true;
       try {

@@ -58,7 +58,7 @@ export class RaftConsensus implements Consensus {
   readonly #timing: Timing;
   readonly #disk: Disk;
   /** Tells this life's proposals from those of others. */
-  readonly #origin = crypto.getRandomValues(new BigUint64Array(1))[0]!;
+  readonly #origin = crypto.getRandomValues(new Uint8Array(8));
   #nextNumber = 1;
   readonly #proposals = new Proposals();
   readonly #reads = new Reads();
@@ -321,6 +321,7 @@ export class RaftConsensus implements Consensus {
   #configured(configuration: Configuration): void {
     const { voters, learners } = configuration;
     this.#alone = voters.length === 1 && voters[0] === this.#raft.id && learners.length === 0 && !isJoint(configuration);
+    this.#disk.afterMessages = !this.#alone;
     if (this.#alone) {
       clearInterval(this.#ticking);
       this.#ticking = undefined;

@@ -10,21 +10,29 @@ const TAG = 0xe0;
 /** Bytes in front of a command. */
 export const ENVELOPE = 15;
 
-/** Writes the envelope into the room that was left for it. */
-export function seal(data: Uint8Array, origin: bigint, number: number): void {
-  const view = new DataView(data.buffer, data.byteOffset, ENVELOPE);
-  view.setUint8(0, TAG);
-  view.setBigUint64(1, origin, true);
-  view.setUint32(9, number % 0x1_0000_0000, true);
-  view.setUint16(13, Math.floor(number / 0x1_0000_0000), true);
+/**
+ * Writes the envelope into the room that was left for it. Byte by byte, as it
+ * is read: a DataView would have the engine make a buffer object for every entry.
+ */
+export function seal(data: Uint8Array, origin: Uint8Array, number: number): void {
+  data[0] = TAG;
+  for (let i = 0; i < 8; i++) data[1 + i] = origin[i]!;
+  const low = number % 0x1_0000_0000;
+  const high = Math.floor(number / 0x1_0000_0000);
+  data[9] = low;
+  data[10] = low >>> 8;
+  data[11] = low >>> 16;
+  data[12] = low >>> 24;
+  data[13] = high;
+  data[14] = high >>> 8;
 }
 
-/** The number that this origin gave it, or 0 if it is another's. */
-export function numberOf(data: Uint8Array, origin: bigint): number {
+/** The number that this origin, eight bytes, gave it, or 0 if it is another's. */
+export function numberOf(data: Uint8Array, origin: Uint8Array): number {
   if (data[0] !== TAG) return 0;
-  const view = new DataView(data.buffer, data.byteOffset, ENVELOPE);
-  if (view.getBigUint64(1, true) !== origin) return 0;
-  return view.getUint16(13, true) * 0x1_0000_0000 + view.getUint32(9, true);
+  for (let i = 0; i < 8; i++) if (data[1 + i] !== origin[i]) return 0;
+  const low = (data[9]! | (data[10]! << 8) | (data[11]! << 16) | (data[12]! << 24)) >>> 0;
+  return (data[13]! | (data[14]! << 8)) * 0x1_0000_0000 + low;
 }
 
 /** The command's bytes. */

@@ -4,7 +4,9 @@
 import { DeleteRangeRequestSchema, KV, PutRequestSchema, RangeRequestSchema, TxnRequestSchema } from "../../rpc/gen/etcd/rpc_pb.ts";
 import { rawUnary, service } from "../../rpc/service.ts";
 import { ANONYMOUS } from "../auth/types.ts";
+import { sentRequest } from "../codec.ts";
 import type { Command, SentRequest } from "../command.ts";
+import { ENVELOPE } from "../consensus/envelope.ts";
 import { checkDelete, checkPut, checkRange, checkTxn } from "../mvcc/check.ts";
 import { Refused } from "../mvcc/errors.ts";
 import { isReadOnly } from "../mvcc/txn.ts";
@@ -63,10 +65,11 @@ export function kvService(context: ServerContext) {
     }),
 
     put: refusing((bytes) => {
-      const inPlace = readPutRequest(bytes);
+      const sent = sentRequest("PutRequest", bytes, ENVELOPE);
+      const inPlace = readPutRequest(sent.entry, sent.at);
       const op = inPlace ?? (putOf(decoded(PutRequestSchema, bytes)) as Extract<Op, { type: "put" }>);
       checkPut(op);
-      return propose(one(op, inPlace && { message: "PutRequest", bytes }), ({ revision, results }) => {
+      return propose(one(op, inPlace && sent), ({ revision, results }) => {
         const result = results[0] as Extract<OpAnswer, { type: "put" }>;
         return putResponse(wireHeader(context), revision, result.prevKv);
       });
@@ -82,12 +85,12 @@ export function kvService(context: ServerContext) {
     }),
 
     txn: refusing((bytes) => {
-      const asSent = readTxnRequest(bytes);
+      const sent = sentRequest("TxnRequest", bytes, ENVELOPE);
+      const asSent = readTxnRequest(sent.entry, sent.at);
       const txn = asSent ?? txnOf(decoded(TxnRequestSchema, bytes));
       checkTxn(txn, context.maxTxnOps);
       const answer = (a: TxnAnswer) => txnResponse(wireHeader(context), a);
-      if (!isReadOnly(txn))
-        return propose({ type: "txn", by: ANONYMOUS, ...txn, sent: asSent && { message: "TxnRequest", bytes } }, answer);
+      if (!isReadOnly(txn)) return propose({ type: "txn", by: ANONYMOUS, ...txn, sent: asSent && sent }, answer);
       const barrier = member.consensus.readBarrier();
       const read = () => {
         stillOff();

@@ -14,7 +14,7 @@ import {
   WatchResponseSchema,
 } from "../../rpc/gen/etcd/rpc_pb.ts";
 import { ANONYMOUS } from "../auth/types.ts";
-import { decodeCommand, encodeCommand } from "../codec.ts";
+import { decodeCommand, encodeCommand, sentRequest } from "../codec.ts";
 import type { Compare, Event, Op, OpAnswer, RangeAnswer, TxnAnswer, TxnRequest } from "../mvcc/types.ts";
 import { tombstone, Version } from "../mvcc/types.ts";
 import { deleteOf, putOf, rangeOf, txnOf } from "../server/messages.ts";
@@ -208,21 +208,24 @@ test("a log entry that is the request itself reads back as what was proposed", (
       const read = readTxnRequest(request);
       const back = (entry: Uint8Array) => decodeCommand(entry) as never as TxnRequest;
       if (read) {
-        const entry = encodeCommand({ type: "txn", by: ANONYMOUS, ...read, sent: { message: "TxnRequest", bytes: request } }, room);
+        const sent = sentRequest("TxnRequest", request, 8);
+        const entry = encodeCommand({ type: "txn", by: ANONYMOUS, ...read, sent }, room);
         expect(entry.length).toBe(room + 1 + request.length);
         expect(plainTxn(back(entry.subarray(room)))).toEqual(plainTxn(read));
+        expect(plainTxn(readTxnRequest(sent.entry, sent.at)!)).toEqual(plainTxn(read));
         // Of somebody, it goes the long way.
         const by = { user: "alice", revision: 3 };
-        const named = encodeCommand({ type: "txn", by, ...read, sent: { message: "TxnRequest", bytes: request } });
+        const named = encodeCommand({ type: "txn", by, ...read, sent });
         expect(decodeCommand(named).by).toEqual(by);
         expect(logged(back(named))).toBe(logged(read));
       }
       const putRequest = toBinary(PutRequestSchema, create(PutRequestSchema, p));
       const op = readPutRequest(putRequest);
       if (op) {
-        const sent = { message: "PutRequest" as const, bytes: putRequest };
+        const sent = sentRequest("PutRequest", putRequest, 8);
         const entry = encodeCommand({ type: "txn", by: ANONYMOUS, compare: [], success: [op], failure: [], sent }, room);
         expect(back(entry.subarray(room)).success.map(plain)).toEqual([plain(op)]);
+        expect(plain(readPutRequest(sent.entry, sent.at)!)).toEqual(plain(op));
         expect(decodeCommand(entry.subarray(room)).by).toEqual(ANONYMOUS);
       }
     }),
