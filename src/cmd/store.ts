@@ -76,7 +76,7 @@ export default command({
     const { setVerbosity } = await import("../platform/log.ts");
     setVerbosity(values.v);
     const { Store } = await import("../store/mod.ts");
-    const { serveHealth } = await import("../store/server/health.ts");
+    const { serveHttp } = await import("../store/server/http.ts");
     const store = new Store({
       ...cluster,
       dataDir: values["data-dir"] ?? `${values.name}.etcd`,
@@ -101,7 +101,7 @@ export default command({
     } catch (error) {
       throw explain(error, listen.map((l) => l.url).join(","));
     }
-    const health = metrics.map((m) => serveHealth(store, m.address));
+    const health = metrics.map((m) => serveHttp(store, m.address));
     logger("etcd").info("Ready to serve client requests", { name: values.name, urls: store.urls.join(",") });
     await new Promise<void>((resolve) => {
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());

@@ -10,6 +10,9 @@ export interface Consensus {
   readonly leader: bigint;
   readonly isLeader: boolean;
   readonly committedIndex: number;
+  /** Proposals that are not settled yet, and how many failed, for metrics. */
+  readonly pending: number;
+  readonly failures: number;
   /** Members other than this one, known to the leader; empty on others. */
   readonly followers: readonly FollowerStatus[];
   /**

@@ -15,6 +15,7 @@ import { freeLeaseId } from "./lease/id.ts";
 import { LeaseKeeper } from "./lease/keeper.ts";
 import { confChangeOf, type MemberChange } from "./membership/operations.ts";
 import { type ClusterOptions, DEFAULT_TOKEN } from "./membership/options.ts";
+import { MemberMetrics } from "./metrics.ts";
 import { Refused } from "./mvcc/errors.ts";
 import { hasPut } from "./mvcc/txn.ts";
 import { type Opened, openMember } from "./open.ts";
@@ -56,6 +57,7 @@ export class Member implements Host {
   readonly quota: number;
   readonly keeper: LeaseKeeper;
   readonly snapshots: Snapshots;
+  readonly metrics = new MemberMetrics();
   readonly #options: MemberOptions;
   readonly #maxRequestBytes: number;
   readonly #log: Logger = logger("etcd");
@@ -67,6 +69,8 @@ export class Member implements Host {
   /** Why the disk takes no more writes, and since when. */
   #failure: { error: WalError; at: number } | undefined;
   #leading = false;
+  /** The last that was known. */
+  #leader = 0n;
   #removed = false;
   #stopping: Promise<void> | undefined;
   /** Told when this member was removed from its cluster, and has to stop. */
@@ -82,7 +86,7 @@ export class Member implements Host {
     this.watches = new Watches(this.state.mvcc, SLICE);
     this.leases = new LeaseClock(this.state.lessor, (id) => this.propose({ type: "leaseRevoke", id }));
     this.keeper = new LeaseKeeper(this, this.leases);
-    this.snapshots = new Snapshots(`${options.dataDir}/snap`, this.state, SLICE);
+    this.snapshots = new Snapshots(`${options.dataDir}/snap`, this.state, SLICE, this.metrics);
   }
 
   get identity(): Identity {
@@ -91,6 +95,11 @@ export class Member implements Host {
 
   get consensus(): RaftConsensus {
     return this.#consensus;
+  }
+
+  /** Bytes written to the log. */
+  get walBytes(): number {
+    return this.#wal.written;
   }
 
   get transport(): Transport {
@@ -209,6 +218,7 @@ export class Member implements Host {
       seconds: Math.floor(Date.now() / 1000),
     });
     const { index } = await this.#consensus.change(confChange);
+    if (change.kind === "promote") this.metrics.promotions++;
     return { id, index };
   }
 
@@ -260,7 +270,9 @@ export class Member implements Host {
 
   apply(entry: Entry, command: Command): unknown {
     this.pace.applied(entry.data.length);
-    const answer = this.state.apply(entry.index, entry.term, command, performance.now());
+    const now = performance.now();
+    this.metrics.applying(now);
+    const answer = this.state.apply(entry.index, entry.term, command, now);
     if (command.type === "compact") this.snapshots.prune();
     else if (command.type === "memberUpdate") this.#transport.configure(this.state.membership.members);
     return answer;
@@ -278,6 +290,7 @@ export class Member implements Host {
   }
 
   applied(): void {
+    this.metrics.applied(performance.now());
     this.watches.publish();
     this.leases.wake();
     if (this.snapshots.taking || !this.pace.due(this.state.index, this.state.mvcc.size)) return;
@@ -288,7 +301,10 @@ export class Member implements Host {
   }
 
   async install(meta: SnapshotMeta): Promise<void> {
-    await this.snapshots.install(meta);
+    this.metrics.installing = 1;
+    await this.snapshots.install(meta).finally(() => {
+      this.metrics.installing = 0;
+    });
     this.pace.from(meta.index);
     this.#transport.configure(this.state.membership.members);
     this.watches.reload();
@@ -299,6 +315,10 @@ export class Member implements Host {
   status({ role, term, leader }: Status): void {
     this.#log.info("Raft", { role, term, leader: leader.toString(16) }, 2);
     const leads = role === "leader";
+    if (leader !== 0n && leader !== this.#leader) {
+      this.#leader = leader;
+      this.metrics.leaderChanges++;
+    }
     if (leads && !this.#leading) {
       // Nobody knows how much of their time had passed.
       this.state.lessor.renewAll(performance.now());

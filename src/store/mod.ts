@@ -1,7 +1,7 @@
 // The store: etcd's data model and API, in this process or behind gRPC.
 import type { StoreClient } from "../client/etcd.ts";
 import type { Component } from "../platform/component.ts";
-import type { RpcListener } from "../rpc/server.ts";
+import type { RpcListener, RpcServer } from "../rpc/server.ts";
 import type { Address } from "../rpc/types.ts";
 import { type AutoCompaction, startAutoCompaction } from "./autocompact.ts";
 import { DirectClient } from "./direct.ts";
@@ -30,6 +30,8 @@ export class Store implements Component {
   readonly name = "etcd";
   readonly member: Member;
   readonly #options: StoreOptions;
+  /** Of the server on the client port, for metrics. */
+  methods: RpcServer["methods"] = new Map();
   #listeners: RpcListener[] = [];
   #urls: string[] = [];
   #stopCompaction: (() => void) | undefined;
@@ -56,7 +58,9 @@ export class Store implements Component {
     if (listen.length > 0) {
       try {
         const { serveEtcd, urlOf } = await import("./server/server.ts");
-        this.#listeners = await serveEtcd(this.member, listen, { ...this.#options, name });
+        const server = await serveEtcd(this.member, listen, { ...this.#options, name });
+        this.#listeners = server.listeners;
+        this.methods = server.methods;
         this.#urls = this.#listeners.map((l) => urlOf(l.address, this.#options.tls !== undefined));
       } catch (error) {
         await this.member.stop();

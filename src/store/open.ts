@@ -47,6 +47,7 @@ export async function openMember(member: Member, options: MemberOptions): Promis
     const wal = Wal.open(walDir, {
       segmentBytes: options.segmentBytes,
       after: state.index,
+      synced: (milliseconds) => member.metrics.walFsync.observe(milliseconds / 1000),
       create: () => ({ ...fresh!.identity, ...(state.index === 0 ? baseOf(fresh!.cluster) : {}) }),
       visit: replay,
     });

@@ -4,6 +4,7 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { logger } from "../platform/log.ts";
+import type { MemberMetrics } from "./metrics.ts";
 import { receivedPath } from "./peer/snapshot.ts";
 import type { SnapshotMeta } from "./raft/types.ts";
 import { SnapshotLoader, snapshotOf } from "./snapshot/content.ts";
@@ -27,10 +28,18 @@ export class Snapshots {
   /** Readers of the history, which nothing is pruned under. */
   #holds = 0;
 
-  constructor(dir: string, state: StateMachine, slice: number) {
+  readonly #metrics: MemberMetrics;
+
+  constructor(dir: string, state: StateMachine, slice: number, metrics: MemberMetrics) {
     this.dir = dir;
     this.#state = state;
     this.#slice = slice;
+    this.#metrics = metrics;
+  }
+
+  /** Readers that keep history from being freed. */
+  get holds(): number {
+    return this.#holds;
   }
 
   get newest(): TakenSnapshot | undefined {
@@ -77,7 +86,15 @@ export class Snapshots {
   prune(): void {
     if (this.#pruning || this.#taking || this.#holds > 0) return;
     this.#pruning = (async () => {
-      while (!this.#state.mvcc.prune(this.#slice)) await new Promise((resolve) => setImmediate(resolve));
+      const { compaction, compactionPause } = this.#metrics;
+      const start = performance.now();
+      for (let done = false; !done; ) {
+        const sliceStart = performance.now();
+        done = this.#state.mvcc.prune(this.#slice);
+        compactionPause.observe(performance.now() - sliceStart);
+        if (!done) await new Promise((resolve) => setImmediate(resolve));
+      }
+      compaction.observe(performance.now() - start);
       this.#pruning = undefined;
     })();
   }
@@ -109,7 +126,7 @@ export class Snapshots {
     await this.#pruning;
     const { id, chunks } = snapshotOf(this.#state);
     const meta = { ...id, configuration: this.#state.membership.configuration };
-    const path = await writeSnapshot(this.dir, id, chunks);
+    const path = await this.#metrics.timed(this.#metrics.snapSave, () => writeSnapshot(this.dir, id, chunks));
     this.#newest = { path, meta };
     logger("etcd").info("Wrote a snapshot", { index: id.index, revision: this.#state.mvcc.revision }, 2);
     return this.#newest;

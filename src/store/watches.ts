@@ -14,6 +14,8 @@ export class Watches {
   readonly #sinks = new Map<Watcher, MemberSink>();
   #hub: WatchHub;
   #stepping = false;
+  /** Events given to watchers. */
+  sent = 0;
 
   constructor(mvcc: Mvcc, slice: number) {
     this.#mvcc = mvcc;
@@ -25,6 +27,10 @@ export class Watches {
     return this.#hub.size;
   }
 
+  get unsynced(): number {
+    return this.#hub.unsynced;
+  }
+
   /** Begins at what the store holds now. */
   open(): void {
     this.#hub = new WatchHub(this.#mvcc);
@@ -32,7 +38,10 @@ export class Watches {
 
   add(spec: WatchSpec, sink: MemberSink): Watcher {
     const watcher = this.#hub.add(spec, {
-      events: (events, revision) => sink.events(events, revision),
+      events: (events, revision) => {
+        this.sent += events.length;
+        sink.events(events, revision);
+      },
       compacted: (revision) => {
         this.#sinks.delete(watcher);
         sink.compacted(revision);

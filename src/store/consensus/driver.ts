@@ -74,6 +74,10 @@ export class RaftConsensus implements Consensus {
   #pumping = false;
   #again = false;
   #stopped = false;
+  #slowReads = 0;
+  #tickedAt = performance.now();
+  /** Times that a leader's heartbeats left late, for metrics. */
+  lateHeartbeats = 0;
 
   constructor(raft: RaftCore, wal: Wal, applied: number, host: Host, network: Network, timing: Timing) {
     this.#raft = raft;
@@ -113,6 +117,23 @@ export class RaftConsensus implements Consensus {
 
   get committedIndex(): number {
     return this.#raft.commit;
+  }
+
+  get pending(): number {
+    return this.#proposals.size;
+  }
+
+  get failures(): number {
+    return this.#proposals.failures;
+  }
+
+  /** Linearizable reads, for metrics: how often one had to ask again, and how many got no answer in time. */
+  get slowReads(): number {
+    return this.#slowReads;
+  }
+
+  get failedReads(): number {
+    return this.#reads.failures;
   }
 
   get followers(): readonly FollowerStatus[] {
@@ -327,6 +348,7 @@ export class RaftConsensus implements Consensus {
       this.#ticking = undefined;
       return;
     }
+    if (!this.#ticking) this.#tickedAt = performance.now();
     this.#ticking ??= setInterval(() => this.#tick(), this.#timing.tickMillis).unref();
   }
 
@@ -341,8 +363,11 @@ export class RaftConsensus implements Consensus {
   #tick(): void {
     const now = performance.now();
     this.#held = false;
+    // A leader that is late by an interval: the disk, or the machine, holds it up.
+    if (this.isLeader && now - this.#tickedAt > 2 * this.#timing.tickMillis) this.lateHeartbeats++;
+    this.#tickedAt = now;
     this.#raft.tick();
-    this.#reads.retry(now - READ_RETRY);
+    if (this.#reads.retry(now - READ_RETRY)) this.#slowReads++;
     const { oldest } = this.#deadlines;
     this.#proposals.expire(now - oldest, (p) => this.#deadlines.why(p.since));
     this.#reads.expire(now - oldest, () => new Refused("timeout"));
@@ -356,7 +381,10 @@ export class RaftConsensus implements Consensus {
     const entries = writes.flatMap((w) => w.entries);
     if (error.noSpace && (entries.length === 0 ? this.#alone : this.#raft.retract(entries[0]!.index))) {
       this.#disk.discard();
-      for (const entry of entries) this.#proposalOf(entry)?.reject(refusal());
+      for (const entry of entries) {
+        const proposal = this.#proposalOf(entry);
+        if (proposal) this.#proposals.fail(proposal, refusal());
+      }
       return;
     }
     // Others may commit what this member can't write, so that its own clients are not told that it failed.

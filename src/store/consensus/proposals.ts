@@ -18,6 +18,8 @@ export class Proposals {
   #waiting: Proposal[] = [];
   /** By number, in that order. */
   readonly #open = new Map<number, Proposal>();
+  /** Those that were given up. */
+  failures = 0;
 
   get size(): number {
     return this.#waiting.length + this.#open.size;
@@ -63,16 +65,21 @@ export class Proposals {
     for (const p of this.#open.values()) {
       if (p.since > before) break;
       this.#open.delete(p.number);
-      p.reject(why(p));
+      this.fail(p, why(p));
     }
     let n = 0;
     while (n < this.#waiting.length && this.#waiting[n]!.since <= before) n++;
-    for (const p of this.#waiting.splice(0, n)) p.reject(why(p));
+    for (const p of this.#waiting.splice(0, n)) this.fail(p, why(p));
+  }
+
+  fail(proposal: Proposal, error: Refused): void {
+    this.failures++;
+    proposal.reject(error);
   }
 
   rejectAll(error: Refused): void {
     const all = [...this.#open.values(), ...this.#waiting.splice(0)];
     this.#open.clear();
-    for (const p of all) p.reject(error);
+    for (const p of all) this.fail(p, error);
   }
 }

@@ -19,6 +19,8 @@ const firstContext = () => Math.floor(Math.random() * 2 ** 48);
 
 export class Reads {
   #next = firstContext();
+  /** Reads that got no answer. */
+  failures = 0;
   #waiting: Waiting[] = [];
   #round: Round | undefined;
   /** Rounds that were answered, whose index is not applied yet; by index. */
@@ -41,10 +43,11 @@ export class Reads {
   }
 
   /** The round under way is lost, or got no answer for so long: its reads go into the next. */
-  retry(before: number): void {
-    if (!this.#round || this.#round.at > before) return;
+  retry(before: number): boolean {
+    if (!this.#round || this.#round.at > before) return false;
     this.#waiting = [...this.#round.reads, ...this.#waiting];
     this.#round = undefined;
+    return true;
   }
 
   answered(context: number, index: number): void {
@@ -68,6 +71,7 @@ export class Reads {
     const live = (reads: Waiting[]) =>
       reads.filter((read) => {
         if (read.since > before) return true;
+        this.failures++;
         read.reject(why());
         return false;
       });

@@ -14,6 +14,8 @@ export class LeaseClock {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #due = Number.POSITIVE_INFINITY;
   #running = false;
+  /** Leases whose time was up, for metrics. */
+  expired = 0;
 
   constructor(lessor: Lessor, revoke: (id: bigint) => Promise<unknown>) {
     this.#lessor = lessor;
@@ -55,6 +57,7 @@ export class LeaseClock {
   #fire(): void {
     this.#due = Number.POSITIVE_INFINITY;
     for (const lease of this.#lessor.expired(performance.now(), MOST_AT_ONCE)) {
+      this.expired++;
       this.#revoke(lease.id).catch((error: unknown) => {
         if (error instanceof Refused && error.refusal === "lease-not-found") return;
         logger("etcd").error("Could not revoke an expired lease; trying again", error, { lease: lease.id.toString(16) });

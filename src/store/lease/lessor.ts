@@ -21,6 +21,11 @@ export class Lessor {
   /** Min-heap by expiry as it was when pushed; an entry that a keep-alive outdated is pushed again. */
   readonly #heap: { at: number; lease: Lease }[] = [];
 
+  /** For metrics: what was asked of it since it was made. */
+  granted = 0;
+  revoked = 0;
+  renewed = 0;
+
   get size(): number {
     return this.#leases.size;
   }
@@ -49,6 +54,7 @@ export class Lessor {
     const granted = Math.max(ttl, MIN_TTL);
     const lease: Lease = { id, ttl: granted, expiry: now + granted * 1000, keys: new Set() };
     this.#leases.set(id, lease);
+    this.granted++;
     this.#push({ at: lease.expiry, lease });
     return lease;
   }
@@ -58,6 +64,7 @@ export class Lessor {
     const lease = this.#leases.get(id);
     if (!lease || lease.expiry <= now) return undefined;
     lease.expiry = now + lease.ttl * 1000;
+    this.renewed++;
     return lease;
   }
 
@@ -74,7 +81,7 @@ export class Lessor {
   /** Takes a lease out; its keys are the caller's to delete. */
   remove(id: bigint): Lease | undefined {
     const lease = this.#leases.get(id);
-    this.#leases.delete(id);
+    if (this.#leases.delete(id)) this.revoked++;
     return lease;
   }
 

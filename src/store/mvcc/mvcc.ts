@@ -17,6 +17,8 @@ const cost = (v: Version) => v.text.length + v.valueLength + OVERHEAD;
 export class Mvcc {
   keys = new Keyspace();
   log = new EventLog(2);
+  /** What was asked of it since it was made, for metrics; `pruned` are versions that were freed. */
+  readonly counts = { puts: 0, putBytes: 0, deletes: 0, ranges: 0, txns: 0, pruned: 0 };
   #revision = 1;
   #compacted = 0;
   #size = 0;
@@ -52,6 +54,7 @@ export class Mvcc {
 
   /** @throws Refused "compacted" or "future-revision" */
   range(request: RangeRequest): RangeAnswer {
+    this.counts.ranges++;
     this.checkRevision(request.revision);
     return rangeOver(this.keys, request, this.pendingRevision);
   }
@@ -104,6 +107,8 @@ export class Mvcc {
    */
   put(key: Uint8Array | string, bytes: Uint8Array, lease: bigint, valueAt = 0, valueEnd = bytes.length): Version | undefined {
     const text = typeof key === "string" ? key : keyText(key);
+    this.counts.puts++;
+    this.counts.putBytes += text.length + valueEnd - valueAt;
     const record = this.keys.find(text);
     const latest = record?.latest;
     const before = latest && latest.version !== 0 ? latest : undefined;
@@ -126,6 +131,7 @@ export class Mvcc {
 
   /** Inside write(). Returns what was there, in order of the keys. */
   delete(key: Uint8Array, end?: Uint8Array): Version[] {
+    this.counts.deletes++;
     const span = spanOf(key, end);
     const found: Version[] = [];
     const collect = (record: KeyRecord) => {
@@ -224,10 +230,10 @@ export class Mvcc {
     const latest = record.latest;
     const older = record.older;
     if (latest.modRevision <= this.#compacted) {
-      for (const v of older ?? []) this.#size -= cost(v);
+      for (const v of older ?? []) this.#free(v);
       record.older = undefined;
       if (latest.version === 0) {
-        this.#size -= cost(latest);
+        this.#free(latest);
         this.keys.remove(key);
       }
       return;
@@ -237,7 +243,12 @@ export class Mvcc {
     while (keep >= 0 && older[keep]!.modRevision > this.#compacted) keep--;
     if (keep >= 0 && older[keep]!.version === 0) keep++;
     if (keep <= 0) return;
-    for (let i = 0; i < keep; i++) this.#size -= cost(older[i]!);
+    for (let i = 0; i < keep; i++) this.#free(older[i]!);
     record.older = keep === older.length ? undefined : older.slice(keep);
+  }
+
+  #free(v: Version): void {
+    this.#size -= cost(v);
+    this.counts.pruned++;
   }
 }

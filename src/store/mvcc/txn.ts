@@ -37,6 +37,7 @@ export function applyTxn(context: TxnContext, txn: TxnRequest): TxnAnswer {
   if (put) return applyPut(context, put);
   const plan = planOf(context.mvcc, txn);
   checkPlan(context, plan);
+  if (plan.ops.length > 1) context.mvcc.counts.txns++;
   return context.mvcc.write(() => runPlan(context.mvcc, plan));
 }
 

@@ -99,6 +99,11 @@ export class WatchHub {
     return this.#count;
   }
 
+  /** Watchers that have not got all there is. */
+  get unsynced(): number {
+    return this.#unsynced.size;
+  }
+
   /** Watchers that have to be caught up by step(). */
   get behind(): boolean {
     for (const w of this.#unsynced) if (!w.paused) return true;

@@ -40,6 +40,9 @@ export class PeerLink {
   #streaming = false;
   #connectedAt: number | undefined;
   #closed = false;
+  /** Bytes of messages, and messages or connections that were lost, for metrics. */
+  sentBytes = 0;
+  failures = 0;
   #said = "";
 
   constructor(options: LinkOptions) {
@@ -64,6 +67,7 @@ export class PeerLink {
     if (this.#closed) return;
     const size = sizeOf(message);
     if (this.#queue.length >= MOST_MESSAGES || (this.#bytes > 0 && this.#bytes + size > MOST_BYTES)) {
+      this.failures++;
       this.options.unreachable();
       return;
     }
@@ -105,6 +109,7 @@ export class PeerLink {
       this.#bytes = 0;
       if (this.#closed) return;
       if (error) this.#tell(error);
+      this.failures++;
       this.options.unreachable();
       // Another URL may lead to the member; and no more than one attempt at a time.
       if (this.options.urls.length > 1) {
@@ -147,7 +152,9 @@ export class PeerLink {
         this.#wake = undefined;
         continue;
       }
-      yield encodeMessages(this.#take());
+      const batch = encodeMessages(this.#take());
+      this.sentBytes += batch.length;
+      yield batch;
     }
   }
 

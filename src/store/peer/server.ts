@@ -6,6 +6,7 @@ import { Code, type HandlerContext, RpcError } from "../../rpc/types.ts";
 import { inSlices } from "../backup/slices.ts";
 import type { RaftConsensus } from "../consensus/driver.ts";
 import type { MemberChange } from "../membership/operations.ts";
+import type { MemberMetrics } from "../metrics.ts";
 import { decodeMessages } from "../raft/wire.ts";
 import { rpcError } from "../server/errors.ts";
 import type { StateMachine } from "../state.ts";
@@ -20,6 +21,7 @@ export interface PeerHost {
   readonly identity: Identity;
   readonly state: StateMachine;
   readonly consensus: RaftConsensus;
+  readonly metrics: MemberMetrics;
   /** Where received snapshots are written. */
   readonly snapshotDir: string;
   holdHistory(): Promise<Disposable>;
@@ -51,6 +53,7 @@ export async function servePeers(host: PeerHost, { listen, tls }: PeerOptions): 
       return {
         message(bytes) {
           from ??= check(call);
+          host.metrics.receivedFrom(from, bytes.length);
           const messages = decodeMessages(bytes);
           for (const m of messages) if (m.from !== from) throw new RpcError(Code.InvalidArgument, "a message is from another member");
           host.consensus.step(messages);

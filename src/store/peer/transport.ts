@@ -76,6 +76,11 @@ export class Transport implements Network {
     return [...this.#links].filter(([, link]) => link.connectedSince !== undefined).map(([id]) => id);
   }
 
+  /** The others, by id. */
+  get links(): ReadonlyMap<bigint, PeerLink> {
+    return this.#links;
+  }
+
   /** What a member answers; undefined if it is none. */
   peer(id: bigint): Client<typeof Peer> | undefined {
     return this.#links.get(id)?.peer;

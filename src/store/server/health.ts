@@ -1,78 +1,85 @@
-// /health, /livez, /readyz, /version and /metrics over plain HTTP, under etcd's names.
-import type { Address } from "../../rpc/types.ts";
-import type { Store } from "../mod.ts";
-import { CLUSTER_VERSION, VERSION } from "../version.ts";
+// /health, /livez and /readyz as etcd 3.6 answers them.
+import type { Member } from "../member.ts";
 
-type Answer = (store: Store) => Response;
+const OK = { status: 200, headers: { "content-type": "text/plain; charset=utf-8" } };
+const UNAVAILABLE = { ...OK, status: 503 };
 
-const metric = (name: string, type: "gauge" | "counter", help: string, value: number) =>
-  `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name} ${value}\n`;
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
-const METRICS: readonly [name: string, type: "gauge" | "counter", help: string, value: (store: Store) => number][] = [
-  ["etcd_server_has_leader", "gauge", "Whether or not a leader exists.", ({ member }) => (member.consensus.leader === 0n ? 0 : 1)],
-  [
-    "etcd_server_is_leader",
-    "gauge",
-    "Whether or not this member is a leader.",
-    ({ member }) => Number(member.consensus.leader === member.identity.memberId),
-  ],
-  [
-    "etcd_server_proposals_committed_total",
-    "gauge",
-    "The total number of consensus proposals committed.",
-    ({ member }) => member.consensus.committedIndex,
-  ],
-  ["etcd_server_proposals_applied_total", "gauge", "The total number of consensus proposals applied.", ({ member }) => member.state.index],
-  ["etcd_server_quota_backend_bytes", "gauge", "Current backend storage quota size in bytes.", ({ member }) => member.quota],
-  [
-    "etcd_mvcc_db_total_size_in_bytes",
-    "gauge",
-    "Total size of the underlying database physically allocated in bytes.",
-    ({ member }) => member.state.mvcc.size,
-  ],
-  [
-    "etcd_mvcc_db_total_size_in_use_in_bytes",
-    "gauge",
-    "Total size of the underlying database logically in use in bytes.",
-    ({ member }) => member.state.mvcc.size,
-  ],
-  ["etcd_debugging_mvcc_keys_total", "gauge", "Total number of keys.", ({ member }) => member.state.mvcc.keys.live],
-  ["etcd_debugging_mvcc_current_revision", "gauge", "The current revision of store.", ({ member }) => member.state.mvcc.revision],
-  [
-    "etcd_debugging_mvcc_compact_revision",
-    "gauge",
-    "The revision of the last compaction in store.",
-    ({ member }) => member.state.mvcc.compactRevision,
-  ],
-  ["etcd_debugging_mvcc_watcher_total", "gauge", "Total number of watchers.", ({ member }) => member.watches.size],
-  ["etcd_debugging_lease_granted_total", "gauge", "The number of leases held.", ({ member }) => member.state.lessor.size],
-  ["process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", () => process.memoryUsage().rss],
-];
+/** Throws why reads fail. */
+async function read(member: Member, linearizable: boolean): Promise<void> {
+  if (!member.running) throw new Error("etcdserver: server stopped");
+  if (member.failure && !member.alarms.some((a) => a.kind === "nospace")) throw new Error(member.failure);
+  if (linearizable) await member.consensus.readBarrier();
+  member.state.mvcc.range({ key: Uint8Array.of(0x61), limit: 1 });
+}
 
-const health: Answer = (store) => {
-  const reason = store.notReady();
-  return Response.json(reason ? { health: "false", reason } : { health: "true", reason: "" }, { status: reason ? 503 : 200 });
+/** Of the first alarm that the query does not exclude. */
+function alarmed(member: Member, excluded: ReadonlySet<string>): string | undefined {
+  const alarm = member.alarms.find((a) => !excluded.has(a.kind.toUpperCase()));
+  return alarm && `ALARM ${alarm.kind.toUpperCase()}`;
+}
+
+/** /health?exclude=ALARM&serializable=true */
+export async function health(member: Member, query: URLSearchParams): Promise<Response> {
+  const linearizable = query.get("serializable") !== "true";
+  let reason = alarmed(member, new Set(query.getAll("exclude")));
+  if (!reason && linearizable && member.consensus.leader === 0n) reason = "RAFT NO LEADER";
+  reason ??= await read(member, linearizable).then(
+    () => "",
+    (error) => `RANGE ERROR:${messageOf(error)}`,
+  );
+  if (reason) member.metrics.unhealthy++;
+  else member.metrics.healthy++;
+  return new Response(`${JSON.stringify({ health: String(!reason), reason })}\n`, reason ? UNAVAILABLE : OK);
+}
+
+type Check = (member: Member) => void | Promise<void>;
+
+const reads =
+  (linearizable: boolean): Check =>
+  (member) =>
+    read(member, linearizable).catch((error) => {
+      throw new Error(`range error: ${messageOf(error)}`);
+    });
+
+const CHECKS: Record<string, Check> = {
+  data_corruption: ({ alarms }) => {
+    if (alarms.some((a) => a.kind === "corrupt")) throw new Error("alarm activated: CORRUPT");
+  },
+  serializable_read: reads(false),
+  linearizable_read: reads(true),
+  non_learner: ({ isLearner }) => {
+    if (isLearner) throw new Error("not supported for learner");
+  },
 };
 
-const probe: Answer = (store) => {
-  const reason = store.notReady();
-  return reason ? new Response(`${reason}\n`, { status: 503 }) : new Response("ok\n");
+const PROBES: Record<string, readonly string[]> = {
+  "/livez": ["serializable_read"],
+  "/readyz": ["data_corruption", "serializable_read", "linearizable_read", "non_learner"],
 };
 
-const PATHS: Record<string, Answer> = {
-  "/health": health,
-  "/livez": probe,
-  "/readyz": probe,
-  "/version": () => Response.json({ etcdserver: VERSION, etcdcluster: CLUSTER_VERSION }),
-  "/metrics": (store) =>
-    new Response(METRICS.map(([name, type, help, value]) => metric(name, type, help, value(store))).join(""), {
-      headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
-    }),
-};
+/** /livez, /readyz, and one check of theirs below them; ?verbose lists them, ?exclude=CHECK leaves some out. Undefined for another path. */
+export function probe(member: Member, path: string, query: URLSearchParams): Promise<Response> | undefined {
+  const [, name, only, ...more] = path.split("/");
+  const all = PROBES[`/${name}`];
+  if (!all || more.length > 0 || (only !== undefined && !all.includes(only))) return undefined;
+  const excluded = new Set(query.getAll("exclude"));
+  return run(member, only === undefined ? all.filter((c) => !excluded.has(c)) : [only], query.has("verbose"));
+}
 
-/** Serves them until the server is stopped. */
-export function serveHealth(store: Store, address: Address) {
-  const fetch = (request: Request) =>
-    PATHS[new URL(request.url).pathname]?.(store) ?? new Response("404 page not found\n", { status: 404 });
-  return "unix" in address ? Bun.serve({ unix: address.unix, fetch }) : Bun.serve({ hostname: address.host, port: address.port, fetch });
+async function run(member: Member, names: readonly string[], verbose: boolean): Promise<Response> {
+  let failed = false;
+  let report = "";
+  for (const name of names) {
+    try {
+      await CHECKS[name]!(member);
+      report += `[+]${name} ok\n`;
+    } catch (error) {
+      failed = true;
+      report += `[-]${name} failed: ${messageOf(error)}\n`;
+    }
+  }
+  if (failed) return new Response(`${report}\n`, UNAVAILABLE);
+  return new Response(verbose ? `${report}ok\n` : "ok\n", OK);
 }

@@ -57,7 +57,13 @@ export function maintenanceService(context: ServerContext) {
     // A store frees what is compacted as it goes; what is left is the log behind a new snapshot, and garbage.
     defragment: () =>
       answering(async () => {
-        await member.snapshot();
+        const { metrics } = member;
+        metrics.defragmenting = 1;
+        try {
+          await metrics.timed(metrics.defrag, () => member.snapshot());
+        } finally {
+          metrics.defragmenting = 0;
+        }
         Bun.gc(true);
         return { header: header(context) };
       }),
@@ -69,14 +75,21 @@ export function maintenanceService(context: ServerContext) {
         const { contentOf } = await import("../backup/backup.ts");
         const { bucketsOf } = await import("../backup/content.ts");
         const { backendHash } = await import("../backup/hash.ts");
-        return { header: header(context), hash: await inSlices(backendHash(bucketsOf(await contentOf(member, selfOf(context))))) };
+        const { metrics } = member;
+        const hash = await metrics.timed(metrics.hash, async () =>
+          inSlices(backendHash(bucketsOf(await contentOf(member, selfOf(context))))),
+        );
+        return { header: header(context), hash };
       }),
 
     hashKV: (r) =>
       answering(async () => {
         const { hashKv } = await import("../backup/hash.ts");
         using _hold = await member.holdHistory();
-        const { hash, compactRevision, revision } = await inSlices(hashKv(member.state.mvcc, Number(r.revision)));
+        const { metrics } = member;
+        const { hash, compactRevision, revision } = await metrics.timed(metrics.hashRev, () =>
+          inSlices(hashKv(member.state.mvcc, Number(r.revision))),
+        );
         return { header: header(context), hash, compactRevision: BigInt(compactRevision || -1), hashRevision: BigInt(revision) };
       }),
 

@@ -14,7 +14,7 @@ import { testPki } from "../../testing/certificates.ts";
 import { noEtcd, noEtcdctl, startEtcd } from "../../testing/etcd.ts";
 import { Collector } from "../../testing/store-contract.ts";
 import { Store, type StoreOptions } from "../mod.ts";
-import { serveHealth } from "./health.ts";
+import { serveHttp } from "./http.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "kubun-server-"));
 let folders = 0;
@@ -378,11 +378,11 @@ test("TLS asks clients for their certificate", async () => {
 });
 
 test("health, version and metrics are served under etcd's names", async () => {
-  const health = serveHealth(store, LOCAL);
+  const health = serveHttp(store, LOCAL);
   const get = async (path: string) => (await fetch(`http://127.0.0.1:${health.port}${path}`)).text();
   try {
     expect(JSON.parse(await get("/health"))).toEqual({ health: "true", reason: "" });
-    expect(JSON.parse(await get("/version"))).toEqual({ etcdserver: "3.6.0", etcdcluster: "3.6.0" });
+    expect(JSON.parse(await get("/version"))).toEqual({ etcdserver: "3.6.0", etcdcluster: "3.6.0", storage: "3.6.0" });
     expect(await get("/metrics")).toMatch(/^etcd_server_has_leader 1$/m);
   } finally {
     await health.stop(true);

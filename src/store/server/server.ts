@@ -1,5 +1,5 @@
 // Serves a member over etcd's gRPC API.
-import { createRpcServer, type RpcListener } from "../../rpc/server.ts";
+import { createRpcServer, type RpcListener, type RpcServer } from "../../rpc/server.ts";
 import type { Address, TlsServerOptions } from "../../rpc/types.ts";
 import { DEFAULT_MAX_REQUEST, type Member } from "../member.ts";
 import { DEFAULT_ELECTION } from "../membership/options.ts";
@@ -33,10 +33,16 @@ export interface EtcdServerOptions {
   electionTimeout?: number;
 }
 
+export interface EtcdServer {
+  readonly listeners: RpcListener[];
+  /** What is counted of its methods. */
+  readonly methods: RpcServer["methods"];
+}
+
 /** What gRPC adds to a request around its largest value. */
 const GRPC_OVERHEAD = 512 * 1024;
 
-export async function serveEtcd(member: Member, addresses: readonly Address[], options: EtcdServerOptions): Promise<RpcListener[]> {
+export async function serveEtcd(member: Member, addresses: readonly Address[], options: EtcdServerOptions): Promise<EtcdServer> {
   const maxRequest = options.maxRequestBytes ?? DEFAULT_MAX_REQUEST;
   const clientUrls: string[] = [...(options.advertiseClientUrls ?? [])];
   const context: ServerContext = {
@@ -60,12 +66,14 @@ export async function serveEtcd(member: Member, addresses: readonly Address[], o
     electionService(context),
   ];
   const leader = new LeaderWatch(member, options.electionTimeout ?? DEFAULT_ELECTION);
-  const server = createRpcServer({
+  const server: RpcServer = createRpcServer({
     services: services.map((s) => led(guarded(s, member, context.gate), member, leader)),
     tls: options.tls,
     // --grpc-keepalive-min-time
     pings: { minInterval: 5000 },
     maxReceiveSize: maxRequest + GRPC_OVERHEAD,
+    // Loaded for the first who asks: an apiserver never does.
+    fetch: async (request) => (await import("./http.ts")).answerHttp({ member, methods: server.methods }, request),
   });
   const listeners: RpcListener[] = [];
   try {
@@ -75,7 +83,7 @@ export async function serveEtcd(member: Member, addresses: readonly Address[], o
     throw error;
   }
   if (clientUrls.length === 0) for (const l of listeners) clientUrls.push(urlOf(l.address, options.tls !== undefined));
-  return listeners;
+  return { listeners, methods: server.methods };
 }
 
 export const urlOf = (a: Address, tls: boolean) =>

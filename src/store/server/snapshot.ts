@@ -16,7 +16,13 @@ export const snapshotMethod = (context: ServerContext) =>
     let wake: (() => void) | undefined;
     return {
       message() {},
-      requestsEnd: () => send(context, call, () => new Promise((resolve) => (wake = resolve))).catch((e) => call.end(rpcError(e) as never)),
+      requestsEnd: () => {
+        const { metrics } = context.member;
+        const sent = metrics.timed(metrics.backendSnapshot, () => send(context, call, () => new Promise((resolve) => (wake = resolve))));
+        return sent.catch((error) => {
+          throw rpcError(error);
+        });
+      },
       drained: () => wake?.(),
       canceled: () => wake?.(),
     };

@@ -39,6 +39,8 @@ export interface WalOptions {
   visit: LogVisitor;
   /** fdatasync, for tests that break it. */
   sync?: (fd: number) => Promise<void>;
+  /** Told how long each fdatasync took. */
+  synced?: (milliseconds: number) => void;
 }
 
 /** What a log says when it is read back, in the order in which it was written. */
@@ -81,10 +83,13 @@ export class Wal {
   /** Bytes that a crash left of an unacknowledged write, now cut off. */
   readonly cut: { file: string; offset: number } | undefined;
   #hardState: HardState;
+  /** Bytes of frames since it was opened, for metrics. */
+  written = 0;
   readonly #dir: string;
   readonly #segmentBytes: number;
   readonly #segments: Segment[];
   readonly #sync: (fd: number) => Promise<void>;
+  readonly #synced: (milliseconds: number) => void;
   #fd: number;
   /** Where the next frame goes, and up to where the file has room for it. */
   #end: number;
@@ -96,6 +101,7 @@ export class Wal {
   private constructor(dir: string, options: WalOptions) {
     this.#dir = dir;
     const disk = new DataSync();
+    this.#synced = options.synced ?? (() => {});
     this.#sync = options.sync ?? ((fd) => disk.sync(fd));
     this.#segmentBytes = options.segmentBytes ?? 16 * 1024 * 1024;
     const found = listSegments(dir);
@@ -237,13 +243,16 @@ export class Wal {
     this.#makeRoom(frameBytes(body));
     const bytes = encodeFrame(this.#nextFrame, entries, hardState);
     this.#write(bytes, this.#end);
+    const started = performance.now();
     try {
       await this.#sync(this.#fd);
+      this.#synced(performance.now() - started);
     } catch (error) {
       this.#broken = new WalError(`fdatasync of ${this.#segments.at(-1)!.path}: ${(error as Error).message}`, true, error);
       throw this.#broken;
     }
     this.#end += bytes.length;
+    this.written += bytes.length;
     this.#reserved = Math.max(this.#reserved, this.#end);
     this.#nextFrame++;
     if (hardState) this.#hardState = hardState;
