@@ -93,7 +93,7 @@ test("a member joins as a learner that answers nothing but its own state, is pro
 
   const joined = await members.start("d", { initialClusterState: "existing" });
   expect(joined.member.identity).toEqual({ clusterId: leader.member.identity.clusterId, memberId: member!.ID });
-  await until("the learner has it all", () => joined.member.state.mvcc.revision === leader.member.state.mvcc.revision);
+  await until("the learner has it all", () => joined.member.isLearner && joined.member.state.index === leader.member.state.index);
   using d = api(joined);
   expect((await d.maintenance.status({})).isLearner).toBe(true);
   expect((await failure(d.cluster.memberList({}))).message).toBe("etcdserver: rpc not supported for learner");

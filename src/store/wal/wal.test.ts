@@ -231,9 +231,9 @@ test("a new leader's entries take the place of those from their index on, in wha
         rmSync(dir, { recursive: true });
       },
     ),
-    { numRuns: 100 },
+    { numRuns: 30 },
   );
-});
+}, 30_000);
 
 test("the format before this one is still read", async () => {
   const dir = await written([2, 1]);
