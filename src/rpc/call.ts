@@ -2,6 +2,7 @@
 // the handler of the method, messages out, one status at the end.
 import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { logger } from "../platform/log.ts";
+import { toHeaders } from "./metadata.ts";
 import { create, fromBinary, toBinary } from "./protobuf.ts";
 import { MessageQueue } from "./queue.ts";
 import { PreparedMessage, type RawCall, type RawListener, type RawMessage, RawMethod } from "./raw.ts";
@@ -51,7 +52,7 @@ export class Call implements HandlerContext, RawCall {
   readonly #sink: CallSink;
   readonly #codec: Codec;
   readonly #peer: CallPeer;
-  readonly #readHeaders: () => Headers;
+  readonly #fields: readonly string[];
   #requestHeaders: Headers | undefined;
   #responseHeaders: Headers | undefined;
   #responseTrailers: Headers | undefined;
@@ -66,12 +67,12 @@ export class Call implements HandlerContext, RawCall {
   #drained: (() => void) | undefined;
   #finished = false;
 
-  constructor(bound: BoundMethod, sink: CallSink, codec: Codec, peer: CallPeer, readHeaders: () => Headers) {
+  constructor(bound: BoundMethod, sink: CallSink, codec: Codec, peer: CallPeer, fields: readonly string[]) {
     this.#bound = bound;
     this.#sink = sink;
     this.#codec = codec;
     this.#peer = peer;
-    this.#readHeaders = readHeaders;
+    this.#fields = fields;
   }
 
   /** Starts the handler of a method that takes a stream; others start with their request. */
@@ -306,7 +307,7 @@ export class Call implements HandlerContext, RawCall {
   }
 
   get requestHeaders(): Headers {
-    this.#requestHeaders ??= this.#readHeaders();
+    this.#requestHeaders ??= toHeaders(this.#fields);
     return this.#requestHeaders;
   }
 

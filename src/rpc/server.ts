@@ -11,6 +11,7 @@ import type { PingPolicy } from "./http2/pings.ts";
 import { listen, type Peer } from "./http2/server.ts";
 import type { Keepalive } from "./http2/session.ts";
 import type { StreamListener } from "./http2/stream.ts";
+import { remembering } from "./metadata.ts";
 import { type BoundMethod, bindMethods, type Service } from "./service.ts";
 import type { Address, TlsServerOptions } from "./types.ts";
 import { connectGet } from "./web/connect.ts";
@@ -122,7 +123,7 @@ interface RequestHead {
   contentType: string;
 }
 
-function requestHead(fields: readonly string[]): RequestHead {
+const requestHead = remembering((fields): RequestHead => {
   const head: RequestHead = { method: "", path: "", contentType: "" };
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i];
@@ -131,7 +132,7 @@ function requestHead(fields: readonly string[]): RequestHead {
     else if (name === "content-type") head.contentType = fields[i + 1]!;
   }
   return head;
-}
+});
 
 const refuse = (exchange: Exchange, status: string, more: readonly string[] = []) => ends(exchange, [":status", status, ...more]);
 

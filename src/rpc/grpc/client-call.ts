@@ -8,7 +8,7 @@ import { create, fromBinary, toBinary } from "../protobuf.ts";
 import { methodPath } from "../service.ts";
 import { type CallOptions, Code, RpcError } from "../types.ts";
 import { compress, decompress, ENCODINGS } from "./compression.ts";
-import { Deframer, prefix } from "./framing.ts";
+import { Deframer, type FrameListener } from "./framing.ts";
 import { codeOfHttpStatus, DEFAULT_MAX_MESSAGE, errorOfFailure, errorOfTrailers, formatTimeout } from "./protocol.ts";
 
 /** What comes back. */
@@ -18,7 +18,7 @@ export interface AnswerListener {
   end(error: RpcError | undefined): void;
 }
 
-export class GrpcClientCall implements StreamListener, PendingCall {
+export class GrpcClientCall implements StreamListener, PendingCall, FrameListener {
   readonly waitForReady: boolean;
   readonly #channel: Channel;
   readonly #method: DescMethod;
@@ -46,11 +46,7 @@ export class GrpcClientCall implements StreamListener, PendingCall {
     this.#listener = listener;
     this.waitForReady = options.waitForReady === true;
     this.#maxSize = channel.options.maxReceiveSize ?? DEFAULT_MAX_MESSAGE;
-    this.#deframer = new Deframer(this.#maxSize, ({ flags, data, cost }) => {
-      if (this.#done) return;
-      const bytes = flags & 1 ? decompress(data, this.#encoding, this.#maxSize) : data;
-      listener.message(fromBinary(method.output, bytes), cost);
-    });
+    this.#deframer = new Deframer(this.#maxSize, this);
     this.#deadline = options.timeout === undefined ? undefined : performance.now() + options.timeout;
   }
 
@@ -108,9 +104,9 @@ export class GrpcClientCall implements StreamListener, PendingCall {
   #write(stream: Stream, message: Uint8Array, end: boolean): boolean {
     if (message.length >= (this.#channel.options.compressFrom ?? Number.POSITIVE_INFINITY)) {
       const packed = compress(message);
-      return stream.sendData(packed, end, prefix(packed.length, 1));
+      return stream.sendMessage(packed, 1, end);
     }
-    return stream.sendData(message, end, prefix(message.length));
+    return stream.sendMessage(message, 0, end);
   }
 
   // PendingCall
@@ -183,6 +179,14 @@ export class GrpcClientCall implements StreamListener, PendingCall {
       return this.cancel(failure);
     }
     if (end) this.#finish(new RpcError(Code.Internal, "the answer ended without trailers"));
+  }
+
+  // FrameListener
+
+  frame(flags: number, data: Uint8Array, cost: number): void {
+    if (this.#done) return;
+    const bytes = flags & 1 ? decompress(data, this.#encoding, this.#maxSize) : data;
+    this.#listener.message(fromBinary(this.#method.output, bytes), cost);
   }
 
   drain(): void {

@@ -9,27 +9,28 @@ export function prefix(length: number, flags = 0): Uint8Array {
   return Uint8Array.of(flags, length >>> 24, length >>> 16, length >>> 8, length);
 }
 
-export interface Frame {
-  /** 1: compressed. gRPC-Web and Connect give other bits a meaning. */
-  flags: number;
-  data: Uint8Array;
-  /** Bytes of the last chunk that belong to it: to be given back to the peer when it is used. */
-  cost: number;
+export interface FrameListener {
+  /**
+   * @param flags 1: compressed. gRPC-Web and Connect give other bits a meaning.
+   * @param cost bytes of the last chunk that belong to it: to be given back to the peer when it is used
+   */
+  frame(flags: number, data: Uint8Array, cost: number): void;
 }
 
 /** Cuts the data of a stream, however it comes in pieces, into messages. */
 export class Deframer {
   readonly #maxSize: number;
-  readonly #onFrame: (frame: Frame) => void;
-  readonly #head = new Uint8Array(PREFIX_SIZE);
+  readonly #listener: FrameListener;
+  /** The prefix of a message that has not come whole. */
+  #head: Uint8Array | undefined;
   #headLength = 0;
   #body: Uint8Array | undefined;
   #bodyLength = 0;
 
   /** @param maxSize most bytes of a message as it is sent */
-  constructor(maxSize: number, onFrame: (frame: Frame) => void) {
+  constructor(maxSize: number, listener: FrameListener) {
     this.#maxSize = maxSize;
-    this.#onFrame = onFrame;
+    this.#listener = listener;
   }
 
   /** In the middle of a message. */
@@ -43,20 +44,29 @@ export class Deframer {
    */
   push(chunk: Uint8Array): number {
     let at = 0;
+    while (this.#headLength === 0 && chunk.length - at >= PREFIX_SIZE) {
+      const length = this.#size(chunk, at);
+      const from = at + PREFIX_SIZE;
+      if (chunk.length - from < length) break;
+      at = from + length;
+      this.#listener.frame(chunk[from - PREFIX_SIZE]!, part(chunk, from, at), PREFIX_SIZE + length);
+    }
+    return at < chunk.length ? this.#pieces(chunk, at) : 0;
+  }
+
+  /** Messages of which not all, or not the beginning, is in the chunk. */
+  #pieces(chunk: Uint8Array, at: number): number {
+    this.#head ??= new Uint8Array(PREFIX_SIZE);
+    const head = this.#head;
     while (at < chunk.length) {
       const from = at;
       if (this.#headLength < PREFIX_SIZE) {
-        while (this.#headLength < PREFIX_SIZE && at < chunk.length) this.#head[this.#headLength++] = chunk[at++]!;
+        while (this.#headLength < PREFIX_SIZE && at < chunk.length) head[this.#headLength++] = chunk[at++]!;
         if (this.#headLength < PREFIX_SIZE) return at - from;
-        const h = this.#head;
-        const length = ((h[1]! << 24) | (h[2]! << 16) | (h[3]! << 8) | h[4]!) >>> 0;
-        if (length > this.#maxSize) throw tooLarge(length, this.#maxSize);
+        const length = this.#size(head, 0);
         if (chunk.length - at >= length) {
-          // A view would hold the whole chunk as long as the message lives.
-          const small = length * 2 < chunk.buffer.byteLength;
-          const data = small ? chunk.slice(at, at + length) : chunk.subarray(at, at + length);
           at += length;
-          this.#emit(data, at - from);
+          this.#emit(part(chunk, at - length, at), at - from);
           continue;
         }
         this.#body = new Uint8Array(length);
@@ -74,10 +84,21 @@ export class Deframer {
     return 0;
   }
 
+  #size(b: Uint8Array, at: number): number {
+    const length = ((b[at + 1]! << 24) | (b[at + 2]! << 16) | (b[at + 3]! << 8) | b[at + 4]!) >>> 0;
+    if (length > this.#maxSize) throw tooLarge(length, this.#maxSize);
+    return length;
+  }
+
   #emit(data: Uint8Array, cost: number): void {
     this.#headLength = 0;
-    this.#onFrame({ flags: this.#head[0]!, data, cost });
+    this.#listener.frame(this.#head![0]!, data, cost);
   }
+}
+
+/** A view would hold the whole chunk as long as the message lives. */
+function part(chunk: Uint8Array, from: number, to: number): Uint8Array {
+  return (to - from) * 2 < chunk.buffer.byteLength ? chunk.slice(from, to) : chunk.subarray(from, to);
 }
 
 export const tooLarge = (size: number, max: number) =>

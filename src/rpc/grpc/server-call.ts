@@ -1,12 +1,13 @@
 // Native gRPC on one stream of HTTP/2: the server's side.
 import { binaryCodec, Call, type CallPeer, type CallSink } from "../call.ts";
+import { keep } from "../http2/hpack/kept.ts";
 import type { Stream, StreamFailure, StreamListener } from "../http2/stream.ts";
-import { appendHeaders, toHeaders } from "../metadata.ts";
+import { appendHeaders, remembering } from "../metadata.ts";
 import { PreparedMessage, type RawMessage } from "../raw.ts";
 import type { BoundMethod } from "../service.ts";
 import { Code, RpcError } from "../types.ts";
 import { compress, decompress, ENCODINGS, listsGzip } from "./compression.ts";
-import { Deframer, type Frame, prefix } from "./framing.ts";
+import { Deframer, type FrameListener } from "./framing.ts";
 import { errorOfFailure, parseTimeout, statusFields } from "./protocol.ts";
 
 export interface GrpcOptions {
@@ -16,8 +17,8 @@ export interface GrpcOptions {
   compressFrom: number;
 }
 
-const HEAD = [":status", "200", "content-type", "application/grpc"];
-const OK = ["grpc-status", "0"];
+const HEAD: readonly string[] = keep([":status", "200", "content-type", "application/grpc"]);
+const OK: readonly string[] = keep(["grpc-status", "0"]);
 
 /** Where `timeout` and encodings stand in the fields of a request. */
 interface RequestHead {
@@ -27,7 +28,7 @@ interface RequestHead {
   acceptsGzip: boolean;
 }
 
-function readHead(fields: readonly string[]): RequestHead {
+const readHead = remembering((fields): RequestHead => {
   const head: RequestHead = { timeout: undefined, badTimeout: false, encoding: undefined, acceptsGzip: false };
   for (let i = 0; i < fields.length; i += 2) {
     const value = fields[i + 1]!;
@@ -45,9 +46,9 @@ function readHead(fields: readonly string[]): RequestHead {
     }
   }
   return head;
-}
+});
 
-class GrpcServerCall implements StreamListener, CallSink {
+class GrpcServerCall implements StreamListener, CallSink, FrameListener {
   readonly #stream: Stream;
   readonly #options: GrpcOptions;
   readonly #head: RequestHead;
@@ -59,8 +60,8 @@ class GrpcServerCall implements StreamListener, CallSink {
     this.#stream = stream;
     this.#options = options;
     this.#head = readHead(fields);
-    this.#deframer = new Deframer(options.maxReceiveSize, (frame) => this.#frame(frame));
-    this.#call = new Call(bound, this, binaryCodec, peer, () => toHeaders(fields));
+    this.#deframer = new Deframer(options.maxReceiveSize, this);
+    this.#call = new Call(bound, this, binaryCodec, peer, fields);
   }
 
   start(end: boolean): void {
@@ -91,7 +92,9 @@ class GrpcServerCall implements StreamListener, CallSink {
     else this.#call.requestsEnd();
   }
 
-  #frame({ flags, data, cost }: Frame): void {
+  // FrameListener
+
+  frame(flags: number, data: Uint8Array, cost: number): void {
     this.#call.message(flags & 1 ? decompress(data, this.#head.encoding, this.#options.maxReceiveSize) : data, cost);
   }
 
@@ -131,9 +134,9 @@ class GrpcServerCall implements StreamListener, CallSink {
     const bytes = prepared ? message.bytes : message;
     if (bytes.length >= this.#options.compressFrom && this.#compresses) {
       const packed = prepared ? message.packed(compress) : compress(bytes);
-      return this.#stream.sendData(packed, false, prefix(packed.length, 1));
+      return this.#stream.sendMessage(packed, 1);
     }
-    return prepared ? this.#stream.sendData(message.framed) : this.#stream.sendData(bytes, false, prefix(bytes.length));
+    return prepared ? this.#stream.sendData(message.framed) : this.#stream.sendMessage(bytes, 0);
   }
 
   finish(error: RpcError | undefined): void {

@@ -176,6 +176,10 @@ export class Connection implements StreamOwner, FrameTarget {
     stream.listener?.failed({ error, unprocessed: false, connection: false });
   }
 
+  writeDirect(stream: Stream, data: Uint8Array, end: boolean, flags: number): boolean {
+    return this.#sender.direct(stream, data, end, flags);
+  }
+
   writeQueued(stream: Stream): boolean {
     return this.#sender.queued(stream);
   }

@@ -19,7 +19,7 @@ export interface ConnectionOptions {
 export interface ConnectionEvents {
   /** `output` has something to send, or the connection has ended. */
   wake(): void;
-  /** A request has come; a server returns who listens to the rest of it. The same array may come again. */
+  /** A request has come; a server returns who listens to the rest of it. The same array may come again: see keep(). */
   request?(stream: Stream, fields: readonly string[], end: boolean): StreamListener | undefined;
   /** The peer's SETTINGS have come, for the first time or again. */
   settings?(): void;

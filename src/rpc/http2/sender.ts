@@ -1,7 +1,17 @@
 // The sending half of a connection: frames into `output`, data only as fast as
 // the peer's windows and the socket take it.
 import { ErrorCode, Http2Error } from "./errors.ts";
-import { DEFAULT_FRAME_SIZE, DEFAULT_WINDOW, Flag, FrameType, frameHeader, HEADER_SIZE, MAX_WINDOW, putHeader } from "./frame.ts";
+import {
+  DEFAULT_FRAME_SIZE,
+  DEFAULT_WINDOW,
+  Flag,
+  FrameType,
+  frameHeader,
+  HEADER_SIZE,
+  MAX_WINDOW,
+  putHeader,
+  putUint32,
+} from "./frame.ts";
 import { HpackEncoder } from "./hpack/encoder.ts";
 import { Output } from "./output.ts";
 import type { Stream } from "./stream.ts";
@@ -76,6 +86,36 @@ export class Sender {
       frameHeader(this.output, part.length, from ? FrameType.CONTINUATION : FrameType.HEADERS, from ? last : flags | last, id);
       this.output.append(part);
     }
+  }
+
+  /**
+   * Writes data without a queue, in one frame, where windows and output have
+   * room for all of it. Returns false where they have not.
+   * @param flags of the five bytes before a message of gRPC; negative for none
+   */
+  direct(stream: Stream, data: Uint8Array, end: boolean, flags: number): boolean {
+    const prefix = flags < 0 ? 0 : 5;
+    const size = data.length;
+    const length = size + prefix;
+    const out = this.output;
+    if (length > this.#frameSize || length > this.#window || length > stream.sendWindow || out.length >= HIGH_WATER) return false;
+    let at = out.reserve(HEADER_SIZE + length);
+    const b = out.bytes;
+    putHeader(b, at, length, FrameType.DATA, end ? Flag.END_STREAM : 0, stream.id);
+    at += HEADER_SIZE;
+    if (prefix > 0) {
+      b[at] = flags;
+      putUint32(b, at + 1, size);
+      at += 5;
+    }
+    b.set(data, at);
+    stream.sendWindow -= length;
+    this.#window -= length;
+    this.sentData += length;
+    this.frames++;
+    this.wake();
+    if (end) this.#onEnd(stream);
+    return true;
   }
 
   /** Writes of a stream's queue what windows and output allow; true when nothing is left. */

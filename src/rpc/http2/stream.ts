@@ -25,6 +25,8 @@ export interface StreamListener {
 /** What a stream asks of its connection. */
 export interface StreamOwner {
   writeHeaders(stream: Stream, fields: readonly string[], end: boolean): void;
+  /** Writes all of the data at once, or nothing and returns false; see Sender.direct. */
+  writeDirect(stream: Stream, data: Uint8Array, end: boolean, flags: number): boolean;
   /** Writes of the queue what windows and output allow; true when nothing is left. */
   writeQueued(stream: Stream): boolean;
   resetStream(stream: Stream, code: ErrorCode): void;
@@ -79,12 +81,21 @@ export class Stream {
   sendData(data: Uint8Array, end = false, prefix?: Uint8Array): boolean {
     if (this.closed || this.localEnded || this.endAfterQueue) return true;
     const waited = this.queued > 0;
+    if (!waited && !prefix && this.#owner.writeDirect(this, data, end, -1)) return true;
     if (prefix) this.#enqueue(prefix);
     if (data.length > 0) this.#enqueue(data);
     if (end) this.endAfterQueue = true;
     // What waits already is pumped by the connection, in turn with other streams.
     if (waited) return false;
     return this.#owner.writeQueued(this);
+  }
+
+  /** The same for a message of gRPC, which goes behind five bytes: `flags` and its length. */
+  sendMessage(message: Uint8Array, flags: number, end = false): boolean {
+    if (this.closed || this.localEnded || this.endAfterQueue) return true;
+    if (this.queued === 0 && this.#owner.writeDirect(this, message, end, flags)) return true;
+    const { length } = message;
+    return this.sendData(message, end, Uint8Array.of(flags, length >>> 24, length >>> 16, length >>> 8, length));
   }
 
   #enqueue(data: Uint8Array): void {

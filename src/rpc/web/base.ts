@@ -4,7 +4,6 @@ import type { Exchange } from "../exchange.ts";
 import { compress } from "../grpc/compression.ts";
 import { errorOfFailure } from "../grpc/protocol.ts";
 import type { StreamFailure, StreamListener } from "../http2/stream.ts";
-import { toHeaders } from "../metadata.ts";
 import { PreparedMessage, type RawMessage } from "../raw.ts";
 import type { BoundMethod } from "../service.ts";
 import { Code, RpcError } from "../types.ts";
@@ -24,7 +23,7 @@ export abstract class WebCall implements StreamListener, CallSink {
   constructor(exchange: Exchange, fields: readonly string[], bound: BoundMethod, codec: Codec, peer: CallPeer, options: WebOptions) {
     this.exchange = exchange;
     this.options = options;
-    this.call = new Call(bound, this, codec, peer, () => toHeaders(fields));
+    this.call = new Call(bound, this, codec, peer, fields);
   }
 
   start(timeout: number | undefined, end: boolean): void {

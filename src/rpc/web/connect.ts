@@ -159,9 +159,9 @@ export class ConnectStreamCall extends WebCall {
     this.timeout = this.#problem ? undefined : timeoutOf(fields);
     this.#takesGzip = options.compressFrom < Number.POSITIVE_INFINITY && listsGzip(fieldOf(fields, "connect-accept-encoding"));
     const encoding = fieldOf(fields, "connect-content-encoding");
-    this.#deframer = new Deframer(options.maxReceiveSize, ({ flags, data, cost }) => {
+    const frame = (flags: number, data: Uint8Array, cost: number) =>
       this.call.message(flags & 1 ? decompress(data, encoding, options.maxReceiveSize) : data, cost);
-    });
+    this.#deframer = new Deframer(options.maxReceiveSize, { frame });
   }
 
   override start(timeout: number | undefined, end: boolean): void {

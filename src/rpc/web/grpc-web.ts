@@ -29,9 +29,9 @@ export class GrpcWebCall extends WebCall {
     this.#text = this.#contentType.startsWith("application/grpc-web-text");
     this.#takesGzip = options.compressFrom < Number.POSITIVE_INFINITY && listsGzip(fieldOf(fields, "grpc-accept-encoding"));
     const encoding = fieldOf(fields, "grpc-encoding");
-    this.#deframer = new Deframer(options.maxReceiveSize, ({ flags, data, cost }) => {
+    const frame = (flags: number, data: Uint8Array, cost: number) =>
       this.call.message(flags & 1 ? decompress(data, encoding, options.maxReceiveSize) : data, this.#text ? 0 : cost);
-    });
+    this.#deframer = new Deframer(options.maxReceiveSize, { frame });
     const timeout = fieldOf(fields, "grpc-timeout");
     this.timeout = timeout === undefined ? undefined : parseTimeout(timeout);
   }

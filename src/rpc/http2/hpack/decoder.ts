@@ -2,6 +2,7 @@
 import { Buffer } from "node:buffer";
 import { ErrorCode, Http2Error } from "../errors.ts";
 import { decode as huffmanDecode } from "./huffman.ts";
+import { keep } from "./kept.ts";
 import { ENTRY_OVERHEAD, entrySize, STATIC } from "./static.ts";
 
 /** The same object comes again for the same bytes, as long as the table is the same. */
@@ -84,7 +85,10 @@ export class HpackDecoder {
     this.#changed = false;
     const block = this.#decode(bytes, start, end);
     if (this.#changed) this.#cache.clear();
-    else if (this.#cache.size < CACHED) this.#cache.set(key, block);
+    else if (this.#cache.size < CACHED) {
+      keep(block.fields);
+      this.#cache.set(key, block);
+    }
     return block;
   }
 

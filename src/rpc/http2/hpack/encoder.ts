@@ -2,6 +2,7 @@
 // are Latin-1, and gRPC percent-encodes or base64-encodes the rest.
 import type { Output } from "../output.ts";
 import { encodedLength, encode as huffmanEncode } from "./huffman.ts";
+import { isKept } from "./kept.ts";
 import { entrySize, STATIC } from "./static.ts";
 
 /** Fields whose values seldom come twice: in the table they would only push out others. */
@@ -19,6 +20,9 @@ for (let i = STATIC.length - 1; i > 0; i--) {
   staticFields.set(name, values.set(value, i));
 }
 
+/** Most lists whose blocks are kept. */
+const CACHED = 32;
+
 interface Entry {
   name: string;
   value: string;
@@ -35,6 +39,9 @@ export class HpackEncoder {
   #smallest = -1;
   /** name → value → number of the entry since the start. */
   readonly #fields = new Map<string, Map<string, number>>();
+  /** Blocks of kept lists, which stay as they are while the table does. */
+  readonly #cache = new Map<readonly string[], Uint8Array>();
+  #changed = false;
 
   /** @param limit most bytes of the dynamic table, whatever the peer allows */
   constructor(limit = 4096) {
@@ -48,11 +55,22 @@ export class HpackEncoder {
     if (size === this.#maxSize) return;
     this.#smallest = this.#smallest < 0 ? size : Math.min(this.#smallest, size);
     this.#maxSize = size;
+    this.#cache.clear();
     this.#evict(size);
   }
 
-  /** Appends a header block for `fields`, names and values in turn. */
+  /** Appends a header block for `fields`, names and values in turn. The blocks of lists that are kept are kept too. */
   encode(fields: readonly string[], out: Output): void {
+    const known = this.#cache.get(fields);
+    if (known) return out.append(known);
+    const length = out.length;
+    this.#changed = this.#smallest >= 0;
+    this.#encode(fields, out);
+    if (this.#changed) this.#cache.clear();
+    else if (this.#cache.size < CACHED && isKept(fields)) this.#cache.set(fields, out.bytes.slice(out.start + length, out.end));
+  }
+
+  #encode(fields: readonly string[], out: Output): void {
     if (this.#smallest >= 0) {
       if (this.#smallest < this.#maxSize) integer(out, 0x20, 5, this.#smallest);
       integer(out, 0x20, 5, this.#maxSize);
@@ -77,6 +95,7 @@ export class HpackEncoder {
     if (nameIndex === 0) string(out, name);
     string(out, value);
     if (!indexed) return;
+    this.#changed = true;
     this.#evict(this.#maxSize - size);
     const kept = this.#fields.get(name) ?? new Map<string, number>();
     this.#fields.set(name, kept.set(value, this.#dropped + this.#entries.length));
