@@ -227,11 +227,14 @@ test("users without a password get no token", () => {
 test("a snapshot has all of it", () => {
   const b = withUsers();
   const { id, chunks } = snapshotOf(b.state);
-  const restored = new Bench();
+  const restored = withUsers();
+  restored.change({ do: "userAdd", user: "gone", password: "h", noPassword: false });
+  const { token } = restored.change({ do: "authenticate", user: "gone", token: "t" });
   const loader = new SnapshotLoader(restored.state, id);
   for (const chunk of chunks) loader.add(chunk, 0);
   loader.finish();
   expect(restored.state.auth.dump()).toEqual(b.state.auth.dump());
+  expect(restored.state.auth.tokens.use(token!, 0)).toBeUndefined();
   expect(restored.refused(txn([put("a")], restored.as("alice")))).toBe("permission-denied");
   expect(restored.refused(txn([put("c")], restored.as("alice")))).toBeUndefined();
 });

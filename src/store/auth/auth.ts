@@ -101,11 +101,12 @@ export class Auth {
     return { enabled: this.#enabled, revision: this.#revision, users: this.users(), roles: this.roles() };
   }
 
-  /** Takes the place of all there is; tokens stay with the users that stay. */
+  /** Takes the place of all there is; no token is sure to be its user's any more. */
   restore(dump: AuthDump): void {
     this.#users.clear();
     this.#roles.clear();
     this.#allowed.clear();
+    this.tokens.clear();
     for (const user of dump.users) this.#users.set(user.name, { ...user, roles: [...user.roles] });
     for (const role of dump.roles) this.#roles.set(role.name, { ...role, permissions: role.permissions.map((p) => ({ ...p })) });
     this.#enabled = dump.enabled;

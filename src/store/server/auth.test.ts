@@ -122,6 +122,11 @@ txn < mod("/a/1") > "0"\\n\\nput /a/1 t\\n\\n\\n
 lease grant 60 --user none:x
 ~ member list --user root:pw
 ~ endpoint status --user alice:apw
+member remove 1234 --user alice:apw
+member remove 1234
+member remove 1234 --user root:pw
+member update 1234 --peer-urls=http://127.0.0.1:1 --user alice:apw
+member add x --peer-urls=http://127.0.0.1:1 --user alice:apw
 endpoint hashkv --user alice:apw
 defrag --user alice:apw
 snapshot save ${dir}/never --user alice:apw
