@@ -24,6 +24,7 @@ const FAULTS = {
   stop: 4,
   partition: 3,
   isolate: 4,
+  coup: 3,
   oneWay: 3,
   heal: 8,
   weather: 3,
@@ -49,21 +50,50 @@ function weightsOf(random: Random): Weights {
 export class Faults {
   readonly #site: Site;
   readonly #weights: Weights;
+  /** In some histories, whoever comes to lead is struck soon. */
+  readonly #hunts: boolean;
   #over = false;
 
   constructor(site: Site) {
     this.#site = site;
     this.#weights = weightsOf(site.random);
+    this.#hunts = site.random.chance(0.25);
   }
 
   /** @param pause longest time in milliseconds between two faults */
   start(pause: number): void {
+    if (this.#hunts) this.#hunt(0);
+    this.#next(pause);
+  }
+
+  #next(pause: number): void {
     const { schedule, random } = this.#site;
     schedule.after(random.between(0, pause), () => {
       if (this.#over) return;
       this.#do(random.weighted(this.#weights));
-      this.start(pause);
+      this.#next(pause);
     });
+  }
+
+  #hunt(struck: number): void {
+    const { schedule, random } = this.#site;
+    schedule.after(5, () => {
+      if (this.#over) return;
+      const leader = this.#newestLeader();
+      const term = leader?.raft?.status.term ?? 0;
+      this.#hunt(Math.max(struck, term));
+      if (!leader || term <= struck || random.chance(0.3)) return;
+      schedule.after(random.between(0, 40), () => {
+        if (!leader.up || this.#over) return;
+        if (random.chance(0.5)) leader.crash();
+        else this.#isolate(leader);
+      });
+    });
+  }
+
+  #newestLeader(): Machine | undefined {
+    const leaders = this.#site.machines().filter((m) => m.raft?.status.role === "leader");
+    return leaders.sort((a, b) => b.raft!.status.term - a.raft!.status.term)[0];
   }
 
   /** All that was broken works again. */
@@ -79,7 +109,7 @@ export class Faults {
   }
 
   #do(fault: Fault): void {
-    const { random, network, schedule, electionMillis } = this.#site;
+    const { random, network, electionMillis } = this.#site;
     const machines = this.#site.machines();
     const machine = random.pick(machines);
     switch (fault) {
@@ -87,11 +117,7 @@ export class Faults {
         if (machine.up) machine.crash();
         break;
       case "reboot":
-        if (!machine.up) break;
-        machine.crash();
-        schedule.after(random.between(0, 30), () => {
-          if (!machine.up) machine.start();
-        });
+        this.#reboot(machine);
         break;
       case "restart":
         for (const m of machines) if (!m.up && random.chance(0.7)) m.start();
@@ -102,8 +128,13 @@ export class Faults {
       case "partition":
         this.#partition(machines);
         break;
-      case "isolate":
-        this.#isolate(machines);
+      case "isolate": {
+        const leader = machines.find((m) => m.raft?.status.role === "leader");
+        if (leader) this.#isolate(leader);
+        break;
+      }
+      case "coup":
+        this.#coup(machines);
         break;
       case "oneWay":
         for (const from of machines) {
@@ -143,19 +174,44 @@ export class Faults {
     }
   }
 
-  /** A leader with a few others, or alone. */
-  #isolate(machines: readonly Machine[]): void {
-    const { random, network } = this.#site;
-    const leader = machines.find((m) => m.raft?.status.role === "leader");
-    if (!leader) return;
+  #reboot(machine: Machine): void {
+    const { schedule, random } = this.#site;
+    if (!machine.up) return;
+    machine.crash();
+    schedule.after(random.between(0, 30), () => {
+      if (!machine.up) machine.start();
+    });
+  }
+
+  /** A machine with a few others, or alone. */
+  #isolate(machine: Machine): void {
+    const { random, network, machines } = this.#site;
     const apart = random.pick([0, 0.3]);
-    const side = machines.filter((m) => m === leader || random.chance(apart));
+    const side = machines().filter((m) => m === machine || random.chance(apart));
     for (const a of side) {
-      for (const b of machines) {
+      for (const b of machines()) {
         if (side.includes(b)) continue;
         network.cut(a.id, b.id);
         if (apart === 0 || random.chance(0.7)) network.cut(b.id, a.id);
       }
+    }
+  }
+
+  /** A leader is cut off, and others want to lead sooner than they may. */
+  #coup(machines: readonly Machine[]): void {
+    const { schedule, random } = this.#site;
+    const leader = this.#newestLeader();
+    if (!leader) return;
+    if (random.chance(0.4)) leader.transfer(random.pick(machines).id);
+    else if (random.chance(0.5)) for (const m of machines) if (m !== leader) this.#reboot(m);
+    schedule.after(random.between(0, 10), () => {
+      if (!this.#over) this.#isolate(leader);
+    });
+    for (let i = 0; i < 3; i++) {
+      schedule.after(random.between(5, 60), () => {
+        const rival = random.pick(machines);
+        if (rival !== leader) rival.campaign();
+      });
     }
   }
 
