@@ -366,7 +366,7 @@ test("TLS asks clients for their certificate", async () => {
   const secured = await serve({ tls: { ...server, clientCa: pki.ca, requireClientCert: true } });
   expect(secured.address).toStartWith("https://127.0.0.1:");
   const good = new EtcdClient({ endpoints: [secured.address!], tls: { ca: pki.ca, ...user } });
-  const anonymous = new EtcdClient({ endpoints: [secured.address!], tls: { ca: pki.ca } });
+  const anonymous = new EtcdClient({ endpoints: [secured.address!], tls: { ca: pki.ca }, requestTimeout: 1000 });
   try {
     expect((await good.status()).revision).toBe(1);
     expect(await failure(anonymous.status())).toMatchObject({ reason: "unavailable" });
