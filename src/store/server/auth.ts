@@ -5,7 +5,7 @@ import { Auth } from "../../rpc/gen/etcd/rpc_pb.ts";
 import { service } from "../../rpc/service.ts";
 import { Code, type HandlerContext, RpcError } from "../../rpc/types.ts";
 import { hashPassword, isHash, verifyPassword } from "../auth/password.ts";
-import type { Access, AuthChange, Permission } from "../auth/types.ts";
+import type { Access, AuthChange, Author, Permission } from "../auth/types.ts";
 import { ROOT } from "../auth/types.ts";
 import { Refused } from "../mvcc/errors.ts";
 import { keyText } from "../mvcc/key.ts";
@@ -38,10 +38,20 @@ export function authService(context: ServerContext) {
 
   const change = (call: HandlerContext, make: () => AuthChange | Promise<AuthChange>) =>
     answering(async () => {
+      // Who may not do it can't make this member hash passwords either.
+      if (gate.on) await gate.as(call, requireRoot);
       const what = await make();
       const { revision } = await gate.as(call, (by) => member.propose({ type: "auth", by, change: what }));
       return { header: header(context, revision) };
     });
+
+  /** A member that is behind looks again once it has caught up. */
+  async function requireRoot(by: Author): Promise<void> {
+    const allowed = () => !gate.on || member.state.auth.isRoot(by.user);
+    if (allowed()) return;
+    await member.consensus.readBarrier();
+    if (!allowed()) member.state.auth.requireRoot(by);
+  }
 
   /** Asks what the state holds, as of every change acknowledged before. */
   const read = <T>(call: HandlerContext, allowed: (user: string) => boolean, answer: () => T) =>

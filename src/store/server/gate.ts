@@ -72,8 +72,8 @@ export class Gate {
   /** @throws Refused "invalid-auth-token" */
   author(call: HandlerContext): Author | Promise<Author> {
     const headers = call.requestHeaders;
-    const token = headers.get("token") ?? headers.get("authorization");
-    if (token !== null) return this.#ofToken(token);
+    const token = headers.get("token") ?? headers.get("authorization")?.replace(/^Bearer /, "");
+    if (token !== undefined) return this.#ofToken(token);
     if (this.#certificateUsers && call.peerCertificate) {
       return { user: commonName(call.peerCertificate), revision: this.#member.state.auth.revision };
     }

@@ -10,6 +10,8 @@ import { rpcError } from "./errors.ts";
 
 /** TTL in seconds of a lease that a request without one is given. */
 const DEFAULT_TTL = 60;
+/** Batches of events that wait for a client before no more are read. */
+const MOST_WAITING = 1024;
 const encoder = new TextEncoder();
 
 export interface Place {
@@ -123,6 +125,7 @@ export class Queue {
       {
         events: (events) => {
           batches.push(events.map((e) => ({ put: e.type === "put", kv: e.kv })));
+          if (batches.length >= MOST_WAITING) watches.pause(watcher);
           wake?.();
         },
         compacted: () => finish(),
@@ -137,6 +140,7 @@ export class Queue {
         const ready = batches;
         batches = [];
         yield* ready;
+        if (ready.length >= MOST_WAITING) watches.resume(watcher);
         if (batches.length > 0) continue;
         if (over) {
           if (over.error !== undefined) throw over.error;
