@@ -51,6 +51,8 @@ const flags = {
   "peer-client-cert-auth": bool(false, "refuse members without a certificate of --peer-trusted-ca-file"),
   "heartbeat-interval": integer("MS", DEFAULT_HEARTBEAT, "milliseconds between two heartbeats", [-1_000_000, 1_000_000]),
   "election-timeout": integer("MS", DEFAULT_ELECTION, "milliseconds until a silent leader is given up", [-1_000_000, 1_000_000]),
+  "experimental-initial-corrupt-check": bool(false, "compare with the other members' data before serving"),
+  "experimental-corrupt-check-time": duration(0, "how often the leader compares the members' data; 0 is never"),
   "experimental-max-learners": integer("N", 1, "most members without a vote", [1, 1000]),
   v: verbosity,
 };
@@ -144,6 +146,8 @@ function clusterOf(v: Values): ClusterOptions {
     forceNewCluster: v["force-new-cluster"],
     heartbeatInterval: v["heartbeat-interval"],
     electionTimeout: v["election-timeout"],
+    initialCorruptCheck: v["experimental-initial-corrupt-check"],
+    corruptCheckTime: v["experimental-corrupt-check-time"],
     maxLearners: v["experimental-max-learners"],
     peer: {
       listen: urls.map((u) => u.address),

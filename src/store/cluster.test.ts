@@ -1,11 +1,16 @@
 // Several members: writes and reads through any of them, leaders that go and
 // come back, and members that are added, promoted, updated and removed.
 import { expect, test } from "bun:test";
+import { rmSync } from "node:fs";
 import type { StoreClient } from "../client/etcd.ts";
 import { connect, createClient } from "../rpc/client.ts";
-import { Cluster, Maintenance } from "../rpc/gen/etcd/rpc_pb.ts";
+import { Cluster, KV, Maintenance, Watch } from "../rpc/gen/etcd/rpc_pb.ts";
+import { Peer } from "../rpc/gen/kubun/store/member_pb.ts";
+import type { CallOptions } from "../rpc/types.ts";
+import { testPki } from "../testing/certificates.ts";
 import { Collector } from "../testing/store-contract.ts";
 import type { Store } from "./mod.ts";
+import { identityHeaders } from "./peer/identity.ts";
 import { Members, until } from "./testing/members.ts";
 
 const bytes = (s: string) => new TextEncoder().encode(s);
@@ -120,6 +125,90 @@ test("a member joins as a learner that answers nothing but its own state, is pro
   expect((await failure(members.start("d"))).message).toContain("permanently removed");
   members.stores.delete("d");
 }, 30_000);
+
+test("members talk over TLS, and take nobody without a certificate of theirs", async () => {
+  const pki = await testPki();
+  const { cert, key } = await pki.issue("peer");
+  const peer = { listen: [], tls: { cert, key, clientCa: pki.ca, requireClientCert: true }, clientTls: { cert, key, ca: pki.ca } };
+  await using members = await Members.start(["a", "b", "c"], { peer });
+  const follower = await members.follower();
+  await put(follower.client(), "k", "1");
+  expect(await get((await members.leader()).client(), "k")).toBe("1");
+  using channel = connect({ host: "127.0.0.1", port: Number(new URL(members.peerUrl("a")).port) }, { tls: { ca: pki.ca } });
+  expect((await failure(createClient(Peer, channel).describe({}, { timeout: 5000 }))).message).toMatch(/./);
+}, 30_000);
+
+test("a member of another cluster, or with another id, is not listened to; nor can a member begin anew", async () => {
+  await using members = await Members.start(["a", "b", "c"]);
+  await members.leader();
+  const [a, b] = [members.get("a").member.identity, members.get("b").member.identity];
+  using channel = connect({ host: "127.0.0.1", port: Number(new URL(members.peerUrl("a")).port) });
+  const peer = createClient(Peer, channel);
+  const as = (cluster: bigint, to: bigint) =>
+    failure(peer.renewLease({ id: 1n }, { headers: identityHeaders({ clusterId: cluster, memberId: b.memberId }, to) }));
+  expect((await as(1n, a.memberId)).message).toContain("cluster ID mismatch");
+  expect((await as(a.clusterId, 1n)).message).toContain("member ID mismatch");
+  await until("b is known", () => members.get("a").member.state.membership.get(b.memberId)?.clientUrls.length);
+  await members.stop("b");
+  rmSync(members.dataDir("b"), { recursive: true });
+  expect((await failure(members.start("b"))).message).toBe(`member ${b.memberId.toString(16)} has already been bootstrapped`);
+  members.stores.delete("b");
+}, 30_000);
+
+test("a member with other data than the rest is found out: by an alarm that all show, and when it starts", async () => {
+  await using members = await Members.start(["a", "b", "c"], { corruptCheckTime: 50 });
+  const leader = await members.leader();
+  await put(leader.client(), "k", "1");
+  const [name, broken] = [...members.stores].find(([, s]) => s !== leader)!;
+  await until("it has it", () => broken.member.state.mvcc.revision === 2);
+  // As if its disk had lied.
+  const id = broken.member.identity.memberId;
+  broken.member.state.mvcc.write(() => broken.member.state.mvcc.put(bytes("k"), bytes("?"), 0n));
+  await put(leader.client(), "k", "2");
+  await until("the alarm", () =>
+    [...members.stores.values()].every((s) => s.member.alarms.some((a) => a.memberId === id && a.kind === "corrupt")),
+  );
+  expect((await failure(put(leader.client(), "k", "3"))).message).toBe("etcdserver: corrupt cluster");
+  using l = api(leader);
+  expect((await l.maintenance.status({})).errors).toEqual([`memberID:${id} alarm:CORRUPT `]);
+  await broken.member.snapshot();
+  await members.stop(name);
+  const again = members.start(name, { initialCorruptCheck: true });
+  expect((await failure(again)).message).toBe(`${id.toString(16)} found data inconsistency with peers`);
+  members.stores.delete(name);
+}, 30_000);
+
+test("the cluster agrees on its version, and every member says it", async () => {
+  await using members = await Members.start(["a", "b", "c"]);
+  for (const store of members.stores.values()) {
+    await until("a version", () => store.member.state.membership.version === "3.6.0");
+  }
+}, 30_000);
+
+test("whoever wants a leader is refused without one, and its watch ends", async () => {
+  await using members = await Members.start(["a", "b", "c"]);
+  const follower = await members.follower();
+  const { hostname, port } = new URL(follower.address!);
+  using channel = connect({ host: hostname, port: Number(port) });
+  const kv = createClient(KV, channel);
+  const headers = { hasleader: "true" };
+  const watch = createClient(Watch, channel).watch(
+    (async function* () {
+      yield { requestUnion: { case: "createRequest" as const, value: { key: bytes("k") } } };
+      await new Promise(() => {});
+    })(),
+    { headers },
+  );
+  const answers = watch[Symbol.asyncIterator]();
+  expect((await answers.next()).value.created).toBe(true);
+  for (const [name, store] of members.stores) if (store !== follower) await members.stop(name);
+  await until("no leader", () => follower.member.consensus.leader === 0n);
+  const range = (options?: CallOptions) => kv.range({ key: bytes("k"), serializable: true }, options);
+  expect((await failure(range({ headers }))).message).toBe("etcdserver: no leader");
+  expect((await range()).count).toBe(0n);
+  expect((await failure(answers.next())).message).toBe("etcdserver: no leader");
+  expect((await failure(kv.put({ key: bytes("k") }, { timeout: 20_000 }))).message).toMatch(/^etcdserver: request timed out/);
+}, 40_000);
 
 test("leadership moves to whom it is asked to, and only the leader moves it", async () => {
   await using members = await Members.start(["a", "b", "c"]);

@@ -15,6 +15,7 @@ import { freeLeaseId } from "./lease/id.ts";
 import { LeaseKeeper } from "./lease/keeper.ts";
 import { confChangeOf, type MemberChange } from "./membership/operations.ts";
 import { type ClusterOptions, DEFAULT_TOKEN } from "./membership/options.ts";
+import { VersionMonitor } from "./membership/version.ts";
 import { MemberMetrics } from "./metrics.ts";
 import { Refused } from "./mvcc/errors.ts";
 import { hasPut } from "./mvcc/txn.ts";
@@ -49,6 +50,7 @@ const SLICE = 512;
 /** How long a full disk is left alone before a write tries it again. */
 const RETRY_FULL_DISK = 1000;
 const PUBLISH_RETRY = 500;
+const VERSION_TIMEOUT = 2000;
 
 export class Member implements Host {
   readonly state = new StateMachine();
@@ -59,6 +61,7 @@ export class Member implements Host {
   readonly snapshots: Snapshots;
   readonly metrics = new MemberMetrics();
   readonly #options: MemberOptions;
+  readonly #version: VersionMonitor;
   readonly #maxRequestBytes: number;
   readonly #log: Logger = logger("etcd");
   #wal!: Wal;
@@ -86,6 +89,16 @@ export class Member implements Host {
     this.watches = new Watches(this.state.mvcc, SLICE);
     this.leases = new LeaseClock(this.state.lessor, (id) => this.propose({ type: "leaseRevoke", id }));
     this.keeper = new LeaseKeeper(this, this.leases);
+    this.#version = new VersionMonitor({
+      state: this.state,
+      own: () => this.identity.memberId,
+      versionOf: async (id) => {
+        const peer = this.#transport.peer(id);
+        if (!peer) throw new Refused("member-not-found");
+        return (await peer.describe({}, { timeout: VERSION_TIMEOUT })).serverVersion;
+      },
+      agree: (version) => this.propose({ type: "clusterVersion", version }),
+    });
     this.snapshots = new Snapshots(`${options.dataDir}/snap`, this.state, SLICE, this.metrics);
   }
 
@@ -323,7 +336,11 @@ export class Member implements Host {
       // Nobody knows how much of their time had passed.
       this.state.lessor.renewAll(performance.now());
       this.leases.start();
-    } else if (!leads) this.leases.stop();
+      this.#version.start();
+    } else if (!leads) {
+      this.leases.stop();
+      this.#version.stop();
+    }
     this.#leading = leads;
     for (const told of this.leaderChanged) told();
   }
@@ -357,6 +374,7 @@ export class Member implements Host {
   async #stop(): Promise<void> {
     if (!this.#lock) return;
     this.leases.stop();
+    this.#version.stop();
     await this.#consensus?.handOver();
     await this.#consensus?.stop();
     this.watches.close(new Refused("unavailable"));

@@ -35,6 +35,7 @@ export class Store implements Component {
   #listeners: RpcListener[] = [];
   #urls: string[] = [];
   #stopCompaction: (() => void) | undefined;
+  #stopChecks: (() => void) | undefined;
   #started = false;
 
   constructor(options: StoreOptions) {
@@ -54,6 +55,8 @@ export class Store implements Component {
 
   async start(): Promise<void> {
     await this.member.open();
+    const { initialCorruptCheck, corruptCheckTime = 0 } = this.#options;
+    if (initialCorruptCheck || corruptCheckTime > 0) await this.#checkCorruption(initialCorruptCheck === true, corruptCheckTime);
     const { listen = [], name = "default", autoCompaction } = this.#options;
     if (listen.length > 0) {
       try {
@@ -72,6 +75,17 @@ export class Store implements Component {
     this.#started = true;
   }
 
+  async #checkCorruption(atStart: boolean, interval: number): Promise<void> {
+    const { checkAtStart, watchCorruption } = await import("./corrupt.ts");
+    try {
+      if (atStart) await checkAtStart(this.member);
+    } catch (error) {
+      await this.member.stop();
+      throw error;
+    }
+    if (interval > 0) this.#stopChecks = watchCorruption(this.member, interval);
+  }
+
   notReady(): string | undefined {
     if (!this.#started) return "the data directory is being read";
     if (!this.member.running) return "stopped";
@@ -86,6 +100,7 @@ export class Store implements Component {
 
   async stop(): Promise<void> {
     this.#stopCompaction?.();
+    this.#stopChecks?.();
     await Promise.all(this.#listeners.splice(0).map((l) => l.close(100)));
     await this.member.stop();
   }

@@ -22,8 +22,10 @@ export interface ClusterOptions {
   electionTimeout?: number;
   /** Members without a vote that a cluster may have. Default 1, as etcd's. */
   maxLearners?: number;
-  /** Compare with the others before serving anything. */
+  /** Compare with the others before serving anything. Default false, as etcd's. */
   initialCorruptCheck?: boolean;
+  /** Milliseconds between two comparisons by the leader; 0 is never, as etcd's default. */
+  corruptCheckTime?: number;
 }
 
 export const DEFAULT_NAME = "default";

@@ -49,9 +49,10 @@ export class Members implements AsyncDisposable {
   }
 
   peerUrl(name: string): string {
+    const scheme = this.#options.peer?.tls ? "https" : "http";
     const port = this.#peerPorts.get(name) ?? freePorts(1)[0]!;
     this.#peerPorts.set(name, port);
-    return `http://${LOCAL}:${port}`;
+    return `${scheme}://${LOCAL}:${port}`;
   }
 
   dataDir(name: string): string {
@@ -66,9 +67,9 @@ export class Members implements AsyncDisposable {
       listen: [{ host: LOCAL, port: 0 }],
       peerUrls: [url],
       initialCluster: [...this.#peerPorts.keys()].map((n) => `${n}=${this.peerUrl(n)}`).join(),
-      peer: { listen: [{ host: LOCAL, port: Number(new URL(url).port) }] },
       ...this.#options,
       ...options,
+      peer: { ...(options.peer ?? this.#options.peer), listen: [{ host: LOCAL, port: Number(new URL(url).port) }] },
     });
     this.stores.set(name, store);
     await store.start();

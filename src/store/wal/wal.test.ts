@@ -235,6 +235,18 @@ test("a new leader's entries take the place of those from their index on, in wha
   );
 }, 30_000);
 
+test("a snapshot that came before the log began anew is where the log goes on", async () => {
+  const dir = await written([1, 2, 1], 4096);
+  const { wal, entries } = open(dir, { after: 50 });
+  expect([entries, wal.lastIndex]).toEqual([[], 50]);
+  await wal.append([entry(51, filled(10), 7)], { term: 7, vote: 1n, commit: 50 });
+  wal.close();
+  const again = open(dir, { after: 50 });
+  expect(again.entries.map((e) => [e.index, e.term])).toEqual([[51, 7]]);
+  expect(again.wal.hardState).toEqual({ term: 7, vote: 1n, commit: 50 });
+  again.wal.close();
+});
+
 test("the format before this one is still read", async () => {
   const dir = await written([2, 1]);
   const path = join(dir, files(dir)[0]!);
