@@ -12,6 +12,8 @@ export interface ChannelOptions {
   tls?: TlsClientOptions;
   /** Most bytes of an answer. Default 4 MiB. */
   maxReceiveSize?: number;
+  /** Most bytes of a request. Default: any. */
+  maxSendSize?: number;
   /** Compress requests of at least this many bytes with gzip. Default: never. */
   compressFrom?: number;
   /**

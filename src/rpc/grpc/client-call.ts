@@ -8,7 +8,7 @@ import { create, fromBinary, toBinary } from "../protobuf.ts";
 import { methodPath } from "../service.ts";
 import { type CallOptions, Code, RpcError } from "../types.ts";
 import { compress, decompress, ENCODINGS } from "./compression.ts";
-import { Deframer, type FrameListener } from "./framing.ts";
+import { Deframer, type FrameListener, tooLargeToSend } from "./framing.ts";
 import { codeOfHttpStatus, DEFAULT_MAX_MESSAGE, errorOfFailure, errorOfTrailers, formatTimeout } from "./protocol.ts";
 
 /** What comes back. */
@@ -51,6 +51,7 @@ export class GrpcClientCall implements StreamListener, PendingCall, FrameListene
   }
 
   start(): void {
+    if (this.#done) return;
     const { signal, timeout } = this.#options;
     if (signal?.aborted) return this.#end(aborted(signal));
     if (signal) {
@@ -76,6 +77,11 @@ export class GrpcClientCall implements StreamListener, PendingCall, FrameListene
   send(request: Message | Uint8Array): Promise<void> | undefined {
     if (this.#done) return undefined;
     const bytes = request instanceof Uint8Array ? request : toBinary(this.#method.input, create(this.#method.input, request));
+    const { maxSendSize = Number.POSITIVE_INFINITY } = this.#channel.options;
+    if (bytes.length > maxSendSize) {
+      this.cancel(tooLargeToSend(bytes.length, maxSendSize));
+      return undefined;
+    }
     if (!this.#stream) {
       this.#requests.push(bytes);
       return undefined;

@@ -101,5 +101,9 @@ function part(chunk: Uint8Array, from: number, to: number): Uint8Array {
   return (to - from) * 2 < chunk.buffer.byteLength ? chunk.slice(from, to) : chunk.subarray(from, to);
 }
 
+/** What a call ends with that is to send such a message. */
+export const tooLargeToSend = (size: number, max: number) =>
+  new RpcError(Code.ResourceExhausted, `trying to send message larger than max (${size} vs. ${max})`);
+
 export const tooLarge = (size: number, max: number) =>
   new RpcError(Code.ResourceExhausted, `grpc: received message larger than max (${size} vs. ${max})`);

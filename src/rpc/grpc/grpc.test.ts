@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { type Channel, connect, createClient } from "../client.ts";
 import { KV, Lease, Watch } from "../gen/etcd/rpc_pb.ts";
 import { decodeBinary, encodeBinary } from "../metadata.ts";
@@ -222,6 +223,37 @@ for (const { name, start } of carriers) {
     });
   });
 }
+
+describe("a limit of messages", () => {
+  test("holds for what a compressed one unpacks to", async () => {
+    const { listener, channel } = await start({ host: "127.0.0.1", port: 0 });
+    const peer = await RawPeer.connect((listener.address as { port: number }).port);
+    // 100 MB of zeros.
+    const bomb = gzipSync(new Uint8Array(100_000_000));
+    const { length } = bomb;
+    const head = [":method", "POST", ":scheme", "http", ":path", "/etcdserverpb.KV/Put", "content-type", "application/grpc"];
+    peer.send((f) => f.preface().headers(1, [...head, "grpc-encoding", "gzip"], 4));
+    const message = Uint8Array.of(1, 0, length >> 16, length >> 8, length, ...bomb);
+    peer.send((f) => f.frame(FrameType.DATA, 0, 1, message.subarray(0, 50_000)).frame(FrameType.DATA, 1, 1, message.subarray(50_000)));
+    await peer.until(() => peer.lines.some((line) => line.startsWith("HEADERS")));
+    expect(peer.lines.at(-1)).toBe(
+      "HEADERS 1 END_STREAM 200 grpc: received message after decompression larger than max (4194305 vs. 4194304)",
+    );
+    peer.end();
+    channel.close();
+    await listener.close();
+  });
+
+  test("may stand on what a client sends", async () => {
+    const listener = await createRpcServer({ services: [kv] }).listen({ host: "127.0.0.1", port: 0 });
+    using channel = connect(listener.address, { maxSendSize: 1000 });
+    const client = createClient(KV, channel);
+    expect((await client.put({ key: new Uint8Array(900) })).prevKv?.key.length).toBe(900);
+    const error = await failure(client.put({ key: new Uint8Array(1000) }));
+    expect([error.code, error.message]).toEqual([Code.ResourceExhausted, "trying to send message larger than max (1003 vs. 1000)"]);
+    await listener.close();
+  });
+});
 
 describe("a channel", () => {
   test("fails calls with Unavailable while the server is away, and finds it again", async () => {

@@ -67,7 +67,7 @@ export class Connection implements StreamOwner, FrameTarget {
     this.#receiveWindow = this.#connectionWindow;
     this.#decoder = new HpackDecoder(4096, maxHeaderListSize);
     this.#now = options.now ?? Date.now;
-    this.#nuisance = new TokenBucket(2000, 500, this.#now);
+    this.#nuisance = new TokenBucket(4000, 2000, this.#now);
     this.#pings = options.pings && !this.client ? new PingGuard(options.pings) : undefined;
     this.#parser = new FrameParser(this, this.client, OUR_FRAME_SIZE, maxHeaderListSize);
     if (this.client) this.output.append(PREFACE);
@@ -249,9 +249,10 @@ export class Connection implements StreamOwner, FrameTarget {
   }
 
   /** DATA or HEADERS of a stream that is not open: an error unless they may have been on their way when it closed. */
-  #notOpen(id: number): void {
+  #notOpen(id: number, length: number): void {
     const closing = this.#streams.closing(id);
-    this.onIgnored();
+    // A client that cancels has many small frames of its server's on their way to it.
+    if (!this.client && length < DRIBBLE) this.onIgnored();
     switch (closing) {
       case "never opened":
         throw new Http2Error(ErrorCode.PROTOCOL_ERROR, `stream ${id} after a later one`);
@@ -273,7 +274,7 @@ export class Connection implements StreamOwner, FrameTarget {
       this.#sender.wake();
     }
     const stream = this.#streams.get(id);
-    if (!stream) return this.#notOpen(id);
+    if (!stream) return this.#notOpen(id, length);
     if (stream.remoteEnded || (this.client && !stream.gotHead)) {
       return this.#streamError(stream, stream.remoteEnded ? ErrorCode.STREAM_CLOSED : ErrorCode.PROTOCOL_ERROR, "DATA out of place");
     }
@@ -302,7 +303,7 @@ export class Connection implements StreamOwner, FrameTarget {
     const block = this.#decoder.decode(b, start, end);
     const stream = this.#streams.get(id);
     if (!stream) {
-      if (this.client || id <= this.#streams.lastPeerId) return this.#notOpen(id);
+      if (this.client || id <= this.#streams.lastPeerId) return this.#notOpen(id, end - start);
       return this.#newRequest(id, block, last);
     }
     if (stream.remoteEnded) return this.#streamError(stream, ErrorCode.STREAM_CLOSED, "HEADERS after the end");

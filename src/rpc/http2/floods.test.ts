@@ -42,14 +42,14 @@ const ENDED: [cve: string, what: string, build: (f: Frames) => void, last?: stri
   [
     "CVE-2023-44487",
     "rapid reset",
-    (f) => f.times(5000, (i) => f.headers(1 + 2 * i, request(), Flag.END_HEADERS).words(RST_STREAM, 1 + 2 * i, ErrorCode.CANCEL)),
+    (f) => f.times(20_000, (i) => f.headers(1 + 2 * i, request(), Flag.END_HEADERS).words(RST_STREAM, 1 + 2 * i, ErrorCode.CANCEL)),
   ],
   [
     "CVE-2025-8671",
     "resets that the server is made to send",
-    (f) => f.times(5000, (i) => f.headers(1 + 2 * i, request(), Flag.END_HEADERS).words(WINDOW_UPDATE, 1 + 2 * i, 0)),
+    (f) => f.times(20_000, (i) => f.headers(1 + 2 * i, request(), Flag.END_HEADERS).words(WINDOW_UPDATE, 1 + 2 * i, 0)),
   ],
-  ["CVE-2019-9514", "resets for malformed requests", (f) => f.times(5000, (i) => f.headers(1 + 2 * i, [":method", "GET"]))],
+  ["CVE-2019-9514", "resets for malformed requests", (f) => f.times(20_000, (i) => f.headers(1 + 2 * i, [":method", "GET"]))],
   [
     "CVE-2024-27316",
     "CONTINUATION without end",
@@ -60,17 +60,21 @@ const ENDED: [cve: string, what: string, build: (f: Frames) => void, last?: stri
     "large CONTINUATION without end",
     (f) => f.frame(HEADERS, 0, 1, f.block(request())).times(100, () => f.frame(CONTINUATION, 0, 1, new Uint8Array(60_000))),
   ],
-  ["CVE-2019-9518", "empty CONTINUATION", (f) => f.frame(HEADERS, 0, 1, f.block(request())).times(5000, () => f.frame(CONTINUATION, 0, 1))],
-  ["CVE-2019-9518", "empty DATA", (f) => f.headers(1, request(), Flag.END_HEADERS).times(5000, () => f.frame(DATA, 0, 1))],
+  [
+    "CVE-2019-9518",
+    "empty CONTINUATION",
+    (f) => f.frame(HEADERS, 0, 1, f.block(request())).times(20_000, () => f.frame(CONTINUATION, 0, 1)),
+  ],
+  ["CVE-2019-9518", "empty DATA", (f) => f.headers(1, request(), Flag.END_HEADERS).times(20_000, () => f.frame(DATA, 0, 1))],
   [
     "CVE-2019-9518",
     "DATA of nothing but padding",
-    (f) => f.headers(1, request(), Flag.END_HEADERS).times(5000, () => f.frame(DATA, Flag.PADDED, 1, [0])),
+    (f) => f.headers(1, request(), Flag.END_HEADERS).times(20_000, () => f.frame(DATA, Flag.PADDED, 1, [0])),
   ],
-  ["CVE-2019-9515", "SETTINGS", (f) => f.times(5000, () => f.settings())],
-  ["CVE-2019-9515", "changes of windows", (f) => f.times(5000, (i) => f.settings([[Setting.INITIAL_WINDOW_SIZE, i]]))],
+  ["CVE-2019-9515", "SETTINGS", (f) => f.times(20_000, () => f.settings())],
+  ["CVE-2019-9515", "changes of windows", (f) => f.times(20_000, (i) => f.settings([[Setting.INITIAL_WINDOW_SIZE, i]]))],
   ["CVE-2019-9512", "PING", (f) => f.times(10, () => f.ping(1)), `${CALM} too_many_pings`],
-  ["CVE-2019-9513", "PRIORITY", (f) => f.times(5000, (i) => f.frame(PRIORITY, 0, 1 + 2 * (i % 100), [0, 0, 0, 0, 1]))],
+  ["CVE-2019-9513", "PRIORITY", (f) => f.times(20_000, (i) => f.frame(PRIORITY, 0, 1 + 2 * (i % 100), [0, 0, 0, 0, 1]))],
   [
     "CVE-2019-9511",
     "windows of one byte",
@@ -78,14 +82,14 @@ const ENDED: [cve: string, what: string, build: (f: Frames) => void, last?: stri
       f
         .settings([[Setting.INITIAL_WINDOW_SIZE, 0]])
         .headers(1, request("/100000"))
-        .times(5000, () => f.words(WINDOW_UPDATE, 1, 1)),
+        .times(20_000, () => f.words(WINDOW_UPDATE, 1, 1)),
   ],
   [
     "CVE-2019-9516",
     "header names of no length",
-    (f) => f.times(5000, (i) => f.frame(HEADERS, 5, 1 + 2 * i, [...f.block(request()), ...literal("", "")])),
+    (f) => f.times(20_000, (i) => f.frame(HEADERS, 5, 1 + 2 * i, [...f.block(request()), ...literal("", "")])),
   ],
-  ["", "frames of unknown types", (f) => f.times(5000, () => f.frame(0x77, 0, 0))],
+  ["", "frames of unknown types", (f) => f.times(20_000, () => f.frame(0x77, 0, 0))],
   [
     "",
     "DATA for a stream that was reset",
@@ -93,7 +97,7 @@ const ENDED: [cve: string, what: string, build: (f: Frames) => void, last?: stri
       f
         .headers(1, request(), Flag.END_HEADERS)
         .words(RST_STREAM, 1, 8)
-        .times(5000, () => f.data(1, 1)),
+        .times(20_000, () => f.data(1, 1)),
   ],
 ];
 

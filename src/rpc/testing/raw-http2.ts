@@ -218,8 +218,8 @@ export class RawPeer {
     const whole = new Uint8Array(Buffer.concat(block.parts));
     this.blocks.push(whole);
     const { fields } = this.#decoder.decode(whole);
-    const status = fields.indexOf(":status");
-    this.lines.push(status >= 0 ? `${block.head} ${fields[status + 1]}` : block.head);
+    const values = [":status", "grpc-message"].map((name) => fields.indexOf(name)).filter((at) => at >= 0);
+    this.lines.push([block.head, ...values.map((at) => fields[at + 1])].join(" "));
   }
 }
 

@@ -1,4 +1,5 @@
 // Serves a member over etcd's gRPC API.
+import { HealthStatus } from "../../rpc/health.ts";
 import { createRpcServer, type RpcListener, type RpcServer } from "../../rpc/server.ts";
 import type { Address, TlsServerOptions } from "../../rpc/types.ts";
 import { DEFAULT_MAX_REQUEST, type Member } from "../member.ts";
@@ -29,8 +30,23 @@ export interface EtcdServerOptions {
   maxRequestBytes?: number;
   maxTxnOps?: number;
   auth?: AuthOptions;
+  connections?: ClientConnections;
   /** Milliseconds. Default 1000. */
   electionTimeout?: number;
+}
+
+/** How clients may use their connections; milliseconds. */
+export interface ClientConnections {
+  /** Origins whose pages may call. Default: all, as etcd's. */
+  cors?: readonly string[];
+  /** Streams of one connection. Default: any number. */
+  maxConcurrentStreams?: number;
+  /** A client that pings more often is sent away. Default 5 000. */
+  minPingInterval?: number;
+  /** How long a client may be silent until it is asked. Default 2 hours. */
+  keepaliveInterval?: number;
+  /** How long it has to answer. Default 20 000. */
+  keepaliveTimeout?: number;
 }
 
 export interface EtcdServer {
@@ -65,12 +81,15 @@ export async function serveEtcd(member: Member, addresses: readonly Address[], o
     lockService(context),
     electionService(context),
   ];
+  const { connections = {} } = options;
   const leader = new LeaderWatch(member, options.electionTimeout ?? DEFAULT_ELECTION);
   const server: RpcServer = createRpcServer({
-    services: services.map((s) => led(guarded(s, member, context.gate), member, leader)),
+    services: [...services.map((s) => led(guarded(s, member, context.gate), member, leader)), new HealthStatus().service],
     tls: options.tls,
-    // --grpc-keepalive-min-time
-    pings: { minInterval: 5000 },
+    cors: connections.cors ?? ["*"],
+    pings: { minInterval: connections.minPingInterval ?? 5000 },
+    keepalive: { interval: connections.keepaliveInterval ?? 7_200_000, timeout: connections.keepaliveTimeout ?? 20_000 },
+    http2: { maxConcurrentStreams: connections.maxConcurrentStreams ?? 0xffffffff },
     maxReceiveSize: maxRequest + GRPC_OVERHEAD,
     // Loaded for the first who asks: an apiserver never does.
     fetch: async (request) => (await import("./http.ts")).answerHttp({ member, methods: server.methods }, request),
