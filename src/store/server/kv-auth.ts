@@ -9,6 +9,7 @@ import { checkDelete, checkPut, checkRange, checkTxn } from "../mvcc/check.ts";
 import { spanOf } from "../mvcc/key.ts";
 import { isReadOnly } from "../mvcc/txn.ts";
 import type { Op, OpAnswer, TxnAnswer } from "../mvcc/types.ts";
+import { readDeleteRequest, readPutRequest, readRangeRequest, readTxnRequest } from "../wire/requests.ts";
 import { deleteResponse, putResponse, rangeResponse, txnResponse } from "../wire/responses.ts";
 import { type ServerContext, wireHeader } from "./context.ts";
 import { answering } from "./errors.ts";
@@ -25,7 +26,7 @@ export function permittedKv(context: ServerContext) {
 
   return service(KV, {
     range: asUser(async (bytes, run) => {
-      const request = rangeOf(decoded(RangeRequestSchema, bytes));
+      const request = readRangeRequest(bytes) ?? rangeOf(decoded(RangeRequestSchema, bytes));
       checkRange(request);
       return run(async (by) => {
         if (!request.serializable) await member.consensus.readBarrier();
@@ -37,14 +38,14 @@ export function permittedKv(context: ServerContext) {
     }),
 
     put: asUser(async (bytes, run) => {
-      const op = putOf(decoded(PutRequestSchema, bytes)) as Extract<Op, { type: "put" }>;
+      const op = readPutRequest(bytes) ?? (putOf(decoded(PutRequestSchema, bytes)) as Extract<Op, { type: "put" }>);
       checkPut(op);
       const answer = await run(writing(op));
       return putResponse(wireHeader(context), answer.revision, first<"put">(answer).prevKv);
     }),
 
     deleteRange: asUser(async (bytes, run) => {
-      const op = deleteOf(decoded(DeleteRangeRequestSchema, bytes)) as Extract<Op, { type: "delete" }>;
+      const op = readDeleteRequest(bytes) ?? (deleteOf(decoded(DeleteRangeRequestSchema, bytes)) as Extract<Op, { type: "delete" }>);
       checkDelete(op);
       const answer = await run(writing(op));
       const { deleted, prevKvs } = first<"delete">(answer);
@@ -52,7 +53,7 @@ export function permittedKv(context: ServerContext) {
     }),
 
     txn: asUser(async (bytes, run) => {
-      const txn = txnOf(decoded(TxnRequestSchema, bytes));
+      const txn = readTxnRequest(bytes) ?? txnOf(decoded(TxnRequestSchema, bytes));
       checkTxn(txn, context.maxTxnOps);
       const answer = await run(async (by) => {
         if (!isReadOnly(txn)) return member.propose({ type: "txn", by, ...txn });
