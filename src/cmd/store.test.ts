@@ -49,6 +49,9 @@ test("bad flags end with exit code 2 and a message that names flag and value", a
     [["--cert-file", "/none.pem", "--key-file", "/none.key"], '"/none.pem" for flag --cert-file: ENOENT'],
     [["--quota-backend-bytes", "1GB"], '"1GB" for flag --quota-backend-bytes: must be a whole number'],
     [["--auto-compaction-mode", "revision", "--auto-compaction-retention", "5m"], '"5m" for flag --auto-compaction-retention'],
+    [["--auth-token", "jwt,sign-method=HS256"], '"jwt,sign-method=HS256" for flag --auth-token: auth: missing key data'],
+    [["--auth-token", "jwt,sign-method=RS256,priv-key=/none"], "for flag --auth-token: ENOENT"],
+    [["--bcrypt-cost", "3"], '"3" for flag --bcrypt-cost'],
     [["--snapshot-count", "0"], '"0" for flag --snapshot-count'],
   ];
   const results = await Promise.all(cases.map(([flags]) => fails(...flags)));
