@@ -80,7 +80,8 @@ export class Disk {
 
   async #run(): Promise<void> {
     while (this.#queue.length > 0 && !this.#failed) {
-      if (this.afterMessages) await new Promise((sent) => setImmediate(sent));
+      // A turn in which they reach their connections, and one in which those write.
+      if (this.afterMessages) await new Promise((sent) => setImmediate(() => setImmediate(sent)));
       const writes = this.#queue[0]!.snapshot ? [this.#queue[0]!] : this.#untilSnapshot();
       this.#writing = true;
       try {
