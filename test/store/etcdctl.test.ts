@@ -2,45 +2,74 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { AUTH, KEYS, LEASES, MAINTENANCE, TRANSACTIONS, WATCHES } from "./etcdctl/commands.ts";
-import { allServing } from "./support/checks.ts";
+import { AUTH, CLUSTER, KEYS, LEASES, MAINTENANCE, TRANSACTIONS, WATCHES } from "./etcdctl/commands.ts";
+import { allServing, leaderOf } from "./support/checks.ts";
 import { type Kind, StoreCluster } from "./support/cluster.ts";
 import { type Step, type Subject, Terminal } from "./support/etcdctl.ts";
+import { idOf, mayChange, moveLeader } from "./support/members.ts";
 
 const missing = ["etcd", "etcdctl"].filter((p) => !Bun.which(p));
 if (missing.length > 0)
   console.log(`skipped: etcdctl side by side: no ${missing.join(" and no ")} on PATH (Debian packages etcd-server and etcd-client)`);
 
-export function subjectOf(cluster: StoreCluster): Subject {
+function subjectOf(cluster: StoreCluster, ids?: bigint[]): Subject {
   const dir = join(cluster.dir, "etcdctl");
   mkdirSync(dir, { recursive: true });
-  return { endpoints: cluster.endpoints, peers: cluster.members.map((m) => m.peerUrl), dir };
+  return { endpoints: cluster.endpoints, peers: cluster.members.map((m) => m.peerUrl), dir, ids };
 }
 
-const clusters = new Map<Kind, StoreCluster>();
+const KINDS: Kind[] = ["etcd", "kubun"];
 
-async function both(steps: readonly Step[]): Promise<{ ours: string; theirs: string }> {
-  const [theirs, ours] = await Promise.all(
-    (["etcd", "kubun"] as const).map((kind) => new Terminal(subjectOf(clusters.get(kind)!)).transcript(steps)),
-  );
-  return { ours: ours!, theirs: theirs! };
+async function clusters(members: number): Promise<StoreCluster[]> {
+  // What passwords cost would be most of the time.
+  const made = await Promise.all(KINDS.map((kind) => StoreCluster.make({ kind, members, flags: ["--bcrypt-cost", "4"] })));
+  await Promise.all(made.map(allServing));
+  return made;
 }
 
-describe.skipIf(missing.length > 0)("etcdctl says of one member what it says of etcd:", () => {
+/** Runs the steps at both, and fails where what they say differs. */
+async function compare(subjects: readonly Subject[], steps: readonly Step[]): Promise<void> {
+  const [theirs, ours] = await Promise.all(subjects.map((s) => new Terminal(s).transcript(steps)));
+  expect(ours).toBe(theirs!);
+}
+
+describe.skipIf(missing.length > 0)("etcdctl says the same of one member as of etcd's:", () => {
+  let stores: StoreCluster[] = [];
   beforeAll(async () => {
-    for (const kind of ["etcd", "kubun"] as const) clusters.set(kind, await StoreCluster.make({ kind, members: 1 }));
-    for (const c of clusters.values()) await allServing(c);
+    stores = await clusters(1);
   });
   afterAll(async () => {
-    for (const c of clusters.values()) await c[Symbol.asyncDispose]();
+    for (const c of stores) await c[Symbol.asyncDispose]();
   });
 
   for (const group of [KEYS, TRANSACTIONS, WATCHES, LEASES, MAINTENANCE, AUTH]) {
-    for (const [name, steps] of Object.entries(group)) {
-      test(name, async () => {
-        const { ours, theirs } = await both(steps);
-        expect(ours).toBe(theirs);
-      });
-    }
+    for (const [name, steps] of Object.entries(group))
+      test(name, () =>
+        compare(
+          stores.map((c) => subjectOf(c)),
+          steps,
+        ),
+      );
   }
+});
+
+describe.skipIf(missing.length > 0)("etcdctl says the same of three members as of etcd's:", () => {
+  let stores: StoreCluster[] = [];
+  let subjects: Subject[] = [];
+  beforeAll(async () => {
+    stores = await clusters(3);
+    subjects = await Promise.all(
+      stores.map(async (c) => {
+        await mayChange(c);
+        const leader = await leaderOf(c);
+        if (leader !== c.members[0]) await moveLeader(leader, c.members[0]!);
+        return subjectOf(c, await Promise.all(c.members.map(idOf)));
+      }),
+    );
+  });
+  afterAll(async () => {
+    for (const c of stores) await c[Symbol.asyncDispose]();
+  });
+
+  for (const [name, steps] of Object.entries(CLUSTER)) test(name, () => compare(subjects, steps));
 });

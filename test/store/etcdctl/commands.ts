@@ -310,6 +310,59 @@ export const MAINTENANCE: Group = {
   ],
 };
 
+/** Of three members, of which the first leads. */
+export const CLUSTER: Group = {
+  "members are listed, added, updated and removed": [
+    ...["simple", "json", "table"].map((f) => ({ run: `member list -w ${f} --endpoints=$ENDPOINT1`, sort: true })),
+    { run: "member add l1 --learner --peer-urls=http://127.0.0.1:1", sort: true, save: { l1: /Member\s+(\w+) added/ } },
+    { run: "member list", sort: true },
+    "member add l2 --learner --peer-urls=http://127.0.0.1:1",
+    "member add l2 --learner --peer-urls=http://127.0.0.1:2",
+    "member promote $l1",
+    "member promote $ID1",
+    "member promote 123",
+    "member update $l1 --peer-urls=http://127.0.0.1:3,http://127.0.0.1:4",
+    "member update 123 --peer-urls=http://127.0.0.1:5",
+    "member update $ID1 --peer-urls=http://127.0.0.1:3",
+    "member remove $l1",
+    "member remove $l1",
+    "member remove 123",
+    { run: "member add v1 --peer-urls=http://127.0.0.1:6 -w json --endpoints=$ENDPOINT0", sort: true },
+    { run: "member list", sort: true, save: { v1: /(\w+), unstarted/ } },
+    { run: "member update $v1 --peer-urls=http://127.0.0.1:7,http://127.0.0.1:8" },
+    { run: "member list -w json --endpoints=$ENDPOINT0", sort: true },
+    "member remove $v1",
+  ],
+  "every member answers": [
+    "put /c/a 1",
+    { run: "endpoint health", sort: true },
+    { run: "endpoint status", sort: true },
+    { run: "endpoint status -w json --endpoints=$ENDPOINT2" },
+    "get /c/a --endpoints=$ENDPOINT0",
+    "get /c/a --endpoints=$ENDPOINT1",
+    "get /c/a --endpoints=$ENDPOINT2",
+    "get /c/a --endpoints=$ENDPOINT2 --consistency=s",
+    { run: "endpoint hashkv", sort: true, exact: true },
+    "defrag --endpoints=$ENDPOINT1",
+    { run: "lease grant 100 --endpoints=$ENDPOINT1", save: { lease: /lease (\w+)/ } },
+    "put /c/leased 1 --lease=$lease --endpoints=$ENDPOINT2",
+    ...[0, 1, 2].map((i) => `lease timetolive $lease --keys --endpoints=$ENDPOINT${i}`),
+    ...[0, 1, 2].map((i) => `lease keep-alive --once $lease --endpoints=$ENDPOINT${i}`),
+    "lease revoke $lease --endpoints=$ENDPOINT1",
+    "get /c/leased --endpoints=$ENDPOINT2",
+  ],
+  "the leadership moves where it is told": [
+    "move-leader $ID1",
+    { run: "endpoint status", sort: true },
+    "move-leader $ID2 --endpoints=$ENDPOINT0",
+    "move-leader 123",
+    "move-leader x",
+    "move-leader $ID2",
+    "move-leader $ID0",
+    "put /c/after 1",
+  ],
+};
+
 const ROOT = "--user root:secret";
 
 /** Turned on and off, so it comes last. */

@@ -14,6 +14,8 @@ export interface Run {
   save?: Record<string, RegExp>;
   /** The output is a protobuf message of this type. */
   decode?: DescMessage;
+  /** Lines, and members within them, come in the order of ids, which is chance. */
+  sort?: boolean;
   /** Compare hashes, too: no ids of leases are in the data. */
   exact?: boolean;
   env?: Record<string, string>;
@@ -39,6 +41,8 @@ export interface Subject {
   peers: readonly string[];
   /** For files of the commands, as $DIR. */
   dir: string;
+  /** Ids of the members, as $IDn and in the output MEMBERn. */
+  ids?: readonly bigint[];
 }
 
 /** Splits a command line as a shell does: blanks, single and double quotes, no expansion. */
@@ -79,6 +83,10 @@ export class Terminal {
 
   constructor(subject: Subject) {
     this.#subject = subject;
+    for (const [i, id] of (subject.ids ?? []).entries()) {
+      this.#ids.set(id, `MEMBER${i}`);
+      this.#saved.set(`ID${i}`, id.toString(16));
+    }
   }
 
   /** What the commands and their output look like, one after the other. */
@@ -105,7 +113,8 @@ export class Terminal {
 
   #start(line: string, input: string, env: Record<string, string> = {}): Program {
     return new Program(["etcdctl", ...words(line).map((w) => this.#expand(w))], {
-      env: { ETCDCTL_API: "3", ETCDCTL_ENDPOINTS: this.#subject.endpoints.join(","), ...env },
+      // etcdctl takes both for a mistake.
+      env: { ETCDCTL_API: "3", ETCDCTL_ENDPOINTS: line.includes("--endpoints") ? undefined : this.#subject.endpoints.join(","), ...env },
       input: this.#expand(input),
       cwd: this.#subject.dir,
     });
@@ -119,7 +128,7 @@ export class Terminal {
     }
   }
 
-  async #run({ run, stdin = "", save, decode, exact, env }: Run): Promise<string> {
+  async #run({ run, stdin = "", save, decode, exact, sort, env }: Run): Promise<string> {
     const child = this.#start(run, stdin, env);
     child.closeInput();
     const timer = setTimeout(() => child.signal("SIGKILL"), 60_000);
@@ -127,7 +136,8 @@ export class Terminal {
     clearTimeout(timer);
     const out = decode && code === 0 ? `${toJsonString(decode, fromBinary(decode, raw))}\n` : new TextDecoder().decode(raw);
     this.#keep(save, out, run);
-    return `$ etcdctl ${run}\n${this.named(out + complaints(err), exact)}${code ? `exit code ${code}\n` : ""}`;
+    const named = this.named(out + complaints(err), exact);
+    return `$ etcdctl ${run}\n${sort ? sorted(named) : named}${code ? `exit code ${code}\n` : ""}`;
   }
 
   async #background({ background, stdin, ready, meanwhile, until: end, save }: Background): Promise<string> {
@@ -164,6 +174,20 @@ export class Terminal {
     for (const id of readings) this.#ids.set(id, name);
     return name;
   }
+}
+
+/** Lines in order, and in each what stands between commas in quotes, or objects of a list. */
+function sorted(text: string): string {
+  const line = (l: string) =>
+    l
+      .replace(/="([^"]*,[^"]*)"/g, (_, list: string) => `="${list.split(",").sort().join()}"`)
+      .replace(/(?<=\[)(\{.*\})(?=\])/g, (list) =>
+        list
+          .split(/(?<=\}),(?=\{)/)
+          .sort()
+          .join(),
+      );
+  return text.split("\n").map(line).sort().join("\n").trim().concat("\n");
 }
 
 /** What etcdctl says on its stderr, without where and when. */
