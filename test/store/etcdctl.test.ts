@@ -1,75 +1,36 @@
-// etcdctl says the same of our store as of Debian's etcd, command by command.
+// Debian's etcdctl: what it says of our store and of a real etcd, and its tools.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
-import { AUTH, CLUSTER, KEYS, LEASES, MAINTENANCE, TRANSACTIONS, WATCHES } from "./etcdctl/commands.ts";
-import { allServing, leaderOf } from "./support/checks.ts";
-import { type Kind, StoreCluster } from "./support/cluster.ts";
-import { type Step, type Subject, Terminal } from "./support/etcdctl.ts";
-import { idOf, mayChange, moveLeader } from "./support/members.ts";
+import { sideBySide } from "./etcdctl/side-by-side.ts";
+import { tools } from "./etcdctl/tools.ts";
+import { allServing } from "./support/checks.ts";
+import { StoreCluster } from "./support/cluster.ts";
+import { etcdctl, type Program } from "./support/program.ts";
 
 const missing = ["etcd", "etcdctl"].filter((p) => !Bun.which(p));
 if (missing.length > 0)
-  console.log(`skipped: etcdctl side by side: no ${missing.join(" and no ")} on PATH (Debian packages etcd-server and etcd-client)`);
+  console.log(`skipped: etcdctl: no ${missing.join(" and no ")} on PATH (Debian packages etcd-server and etcd-client)`);
 
-function subjectOf(cluster: StoreCluster, ids?: bigint[]): Subject {
-  const dir = join(cluster.dir, "etcdctl");
-  mkdirSync(dir, { recursive: true });
-  return { endpoints: cluster.endpoints, peers: cluster.members.map((m) => m.peerUrl), dir, ids };
-}
+describe.skipIf(missing.length > 0)("Debian's programs:", () => {
+  let measured: StoreCluster;
+  let checkPerf: Program;
 
-const KINDS: Kind[] = ["etcd", "kubun"];
-
-async function clusters(members: number): Promise<StoreCluster[]> {
-  // What passwords cost would be most of the time.
-  const made = await Promise.all(KINDS.map((kind) => StoreCluster.make({ kind, members, flags: ["--bcrypt-cost", "4"] })));
-  await Promise.all(made.map(allServing));
-  return made;
-}
-
-/** Runs the steps at both, and fails where what they say differs. */
-async function compare(subjects: readonly Subject[], steps: readonly Step[]): Promise<void> {
-  const [theirs, ours] = await Promise.all(subjects.map((s) => new Terminal(s).transcript(steps)));
-  expect(ours).toBe(theirs!);
-}
-
-describe.skipIf(missing.length > 0)("etcdctl says the same of one member as of etcd's:", () => {
-  let stores: StoreCluster[] = [];
   beforeAll(async () => {
-    stores = await clusters(1);
+    measured = await StoreCluster.make({ kind: "kubun", members: 1 });
+    await allServing(measured);
+    // It takes a minute, whatever it is told; the other tests run meanwhile.
+    checkPerf = etcdctl(measured.endpoints[0]!, "check", "perf", "--load=s");
   });
   afterAll(async () => {
-    for (const c of stores) await c[Symbol.asyncDispose]();
+    await checkPerf?.[Symbol.asyncDispose]();
+    await measured?.[Symbol.asyncDispose]();
   });
 
-  for (const group of [KEYS, TRANSACTIONS, WATCHES, LEASES, MAINTENANCE, AUTH]) {
-    for (const [name, steps] of Object.entries(group))
-      test(name, () =>
-        compare(
-          stores.map((c) => subjectOf(c)),
-          steps,
-        ),
-      );
-  }
-});
+  sideBySide();
+  tools();
 
-describe.skipIf(missing.length > 0)("etcdctl says the same of three members as of etcd's:", () => {
-  let stores: StoreCluster[] = [];
-  let subjects: Subject[] = [];
-  beforeAll(async () => {
-    stores = await clusters(3);
-    subjects = await Promise.all(
-      stores.map(async (c) => {
-        await mayChange(c);
-        const leader = await leaderOf(c);
-        if (leader !== c.members[0]) await moveLeader(leader, c.members[0]!);
-        return subjectOf(c, await Promise.all(c.members.map(idOf)));
-      }),
-    );
+  test("etcdctl check perf gets all its answers", async () => {
+    const { out } = await checkPerf.ended();
+    expect(out).toMatch(/PASS: Throughput is \d+ writes\/s/);
+    expect(out).not.toContain("Too many errors");
   });
-  afterAll(async () => {
-    for (const c of stores) await c[Symbol.asyncDispose]();
-  });
-
-  for (const [name, steps] of Object.entries(CLUSTER)) test(name, () => compare(subjects, steps));
 });
