@@ -186,6 +186,11 @@ export const WATCHES: Group = {
     },
     { background: "watch /w/ --prefix --rev=$from --hex", meanwhile: ["put /w/end 3"], until: /x33\n$/ },
   ],
+  "watch from now on": [
+    "put /n/a before",
+    { background: "watch /n/a", watching: true, meanwhile: ["put /n/a 1", "put /n/b x", "del /n/a"], until: /DELETE\n\/n\/a\n\n$/ },
+    { background: "watch /n/ --prefix --prev-kv", watching: true, meanwhile: ["put /n/b y", "put /n/c 1"], until: /\/n\/c\n1\n$/ },
+  ],
   "watch of several keys, interactive": [
     { run: "put /i/a 1 -w json", save: { from: /"revision":(\d+)/ } },
     { background: "watch -i", stdin: "watch /i/a --rev=$from\n", meanwhile: ["put /i/a 2"], until: /\/i\/a\n2\n$/ },
@@ -307,6 +312,34 @@ export const MAINTENANCE: Group = {
     "auth disable",
     "role list",
     "user list",
+  ],
+};
+
+/** Of one member with a quota of 16 MiB. */
+export const QUOTA: Group = {
+  "a store that is full refuses, raises the alarm, and takes writes again once there is room": [
+    "alarm list",
+    { fill: 1_000_000 },
+    "alarm list",
+    "endpoint health",
+    "endpoint status",
+    "put /q/a 1",
+    { run: "txn", stdin: "\nput /q/a 1\n\n\n" },
+    "lease grant 10",
+    { run: "txn", stdin: "\nget /q/a\n\n\n" },
+    "get /fill/0 --keys-only",
+    "get /fill/1 --keys-only --consistency=s",
+    "del /fill/0",
+    { run: "del /fill/ --prefix", quiet: true },
+    { run: "get /q/a -w json", quiet: true, save: { now: /"revision":(\d+)/ } },
+    { run: "compaction --physical $now", quiet: true },
+    "defrag",
+    "put /q/a 1",
+    "alarm disarm",
+    "alarm list",
+    "put /q/a 1",
+    "get /q/a",
+    "endpoint health",
   ],
 };
 

@@ -6,7 +6,7 @@ import { allServing, leaderOf } from "../support/checks.ts";
 import { type Kind, StoreCluster } from "../support/cluster.ts";
 import { type Step, type Subject, Terminal } from "../support/etcdctl.ts";
 import { idOf, mayChange, moveLeader } from "../support/members.ts";
-import { AUTH, CLUSTER, KEYS, LEASES, MAINTENANCE, TRANSACTIONS, WATCHES } from "./commands.ts";
+import { AUTH, CLUSTER, KEYS, LEASES, MAINTENANCE, QUOTA, TRANSACTIONS, WATCHES } from "./commands.ts";
 
 function subjectOf(cluster: StoreCluster, ids?: bigint[]): Subject {
   const dir = join(cluster.dir, "etcdctl");
@@ -16,9 +16,9 @@ function subjectOf(cluster: StoreCluster, ids?: bigint[]): Subject {
 
 const KINDS: Kind[] = ["etcd", "kubun"];
 
-async function clusters(members: number): Promise<StoreCluster[]> {
+async function clusters(members: number, ...flags: string[]): Promise<StoreCluster[]> {
   // What passwords cost would be most of the time.
-  const made = await Promise.all(KINDS.map((kind) => StoreCluster.make({ kind, members, flags: ["--bcrypt-cost", "4"] })));
+  const made = await Promise.all(KINDS.map((kind) => StoreCluster.make({ kind, members, flags: ["--bcrypt-cost", "4", ...flags] })));
   await Promise.all(made.map(allServing));
   return made;
 }
@@ -49,6 +49,24 @@ export function sideBySide(): void {
           ),
         );
     }
+  });
+
+  describe("etcdctl says the same of a member with a quota as of etcd's:", () => {
+    let stores: StoreCluster[] = [];
+    beforeAll(async () => {
+      stores = await clusters(1, "--quota-backend-bytes", String(16 * 1024 * 1024));
+    });
+    afterAll(async () => {
+      for (const c of stores) await c[Symbol.asyncDispose]();
+    });
+
+    for (const [name, steps] of Object.entries(QUOTA))
+      test(name, () =>
+        compare(
+          stores.map((c) => subjectOf(c)),
+          steps,
+        ),
+      );
   });
 
   describe("etcdctl says the same of three members as of etcd's:", () => {
