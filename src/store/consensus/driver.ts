@@ -115,6 +115,11 @@ export class RaftConsensus implements Consensus {
     return this.#raft.status.role === "leader";
   }
 
+  /** Whether nobody else takes part. */
+  get alone(): boolean {
+    return this.#alone;
+  }
+
   get committedIndex(): number {
     return this.#raft.commit;
   }

@@ -105,8 +105,12 @@ export class Members implements AsyncDisposable {
     return [...this.stores.values()].find((s) => s !== leader)!;
   }
 
+  async stopAll(): Promise<void> {
+    await Promise.all([...this.stores.keys()].map((name) => this.stop(name)));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.stores.values()].map((s) => s.stop()));
+    await this.stopAll();
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
