@@ -12,41 +12,48 @@ const count = async (client: StoreClient) => (await client.range(Uint8Array.of(0
 const noMount = process.getuid?.() === 0 && Bun.which("mount") ? undefined : "needs root and mount(8)";
 if (noMount) console.log(`skipped: a leader with a full disk: ${noMount}`);
 
-test.skipIf(noMount !== undefined)("a leader whose disk is full hands over, loses nothing, and follows again when there is room", async () => {
-  const run = (...argv: string[]) => expect(Bun.spawnSync(argv).exitCode).toBe(0);
-  const members = new Members({ segmentBytes: 256 * 1024 });
-  for (const name of ["a", "b", "c"]) members.peerUrl(name);
-  const disk = join(members.dir, "a");
-  mkdirSync(disk);
-  run("mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk);
-  try {
-    const filler = join(disk, "filler");
-    writeFileSync(filler, new Uint8Array(1024 * 1024));
-    await Promise.all(["a", "b", "c"].map((name) => members.start(name)));
-    const leader = await members.leader();
-    const a = members.get("a");
-    if (leader !== a) await leader.member.consensus.transfer(members.id("a"));
-    await until("a leads", () => a.member.consensus.isLeader);
-    let written = 0;
-    // What it can't write, others may have: the outcome of those writes is unknown.
-    await until("the disk is full", async () => {
-      const done = put(members.get("b").client(), `k${written++}`, new Uint8Array(30_000));
-      await Promise.race([done.catch(() => {}), until("it says so", () => a.member.failure, 10_000)]);
-      done.catch(() => {});
-      return a.member.failure;
-    });
-    await until("another leads", () => members.get("b").member.consensus.leader !== members.id("a") && members.get("b").member.consensus.leader !== 0n);
-    expect(a.member.alarms).toEqual([{ memberId: members.id("a"), kind: "nospace" }]);
-    const refused = await put(a.client(), "x", new Uint8Array(1)).catch((e: Error) => e.message);
-    expect(refused).toBe("etcdserver: mvcc: database space exceeded");
-    for (let i = 0; i < 20; i++) await put(members.get("b").client(), `more${i}`, new Uint8Array(30_000));
-    rmSync(filler);
-    await until("it has what it missed", () => a.member.state.mvcc.revision === members.get("b").member.state.mvcc.revision);
-    expect(a.member.failure).toBeUndefined();
-    expect(await count(a.client())).toBe(await count(members.get("c").client()));
-  } finally {
-    await members.stopAll();
-    run("umount", disk);
-    rmSync(members.dir, { recursive: true, force: true });
-  }
-}, 60_000);
+test.skipIf(noMount !== undefined)(
+  "a leader whose disk is full hands over, loses nothing, and follows again when there is room",
+  async () => {
+    const run = (...argv: string[]) => expect(Bun.spawnSync(argv).exitCode).toBe(0);
+    const members = new Members({ segmentBytes: 256 * 1024 });
+    for (const name of ["a", "b", "c"]) members.peerUrl(name);
+    const disk = join(members.dir, "a");
+    mkdirSync(disk);
+    run("mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk);
+    try {
+      const filler = join(disk, "filler");
+      writeFileSync(filler, new Uint8Array(1024 * 1024));
+      await Promise.all(["a", "b", "c"].map((name) => members.start(name)));
+      const leader = await members.leader();
+      const a = members.get("a");
+      if (leader !== a) await leader.member.consensus.transfer(members.id("a"));
+      await until("a leads", () => a.member.consensus.isLeader);
+      let written = 0;
+      // What it can't write, others may have: the outcome of those writes is unknown.
+      await until("the disk is full", async () => {
+        const done = put(members.get("b").client(), `k${written++}`, new Uint8Array(30_000));
+        await Promise.race([done.catch(() => {}), until("it says so", () => a.member.failure, 10_000)]);
+        done.catch(() => {});
+        return a.member.failure;
+      });
+      await until(
+        "another leads",
+        () => members.get("b").member.consensus.leader !== members.id("a") && members.get("b").member.consensus.leader !== 0n,
+      );
+      expect(a.member.alarms).toEqual([{ memberId: members.id("a"), kind: "nospace" }]);
+      const refused = await put(a.client(), "x", new Uint8Array(1)).catch((e: Error) => e.message);
+      expect(refused).toBe("etcdserver: mvcc: database space exceeded");
+      for (let i = 0; i < 20; i++) await put(members.get("b").client(), `more${i}`, new Uint8Array(30_000));
+      rmSync(filler);
+      await until("it has what it missed", () => a.member.state.mvcc.revision === members.get("b").member.state.mvcc.revision);
+      expect(a.member.failure).toBeUndefined();
+      expect(await count(a.client())).toBe(await count(members.get("c").client()));
+    } finally {
+      await members.stopAll();
+      run("umount", disk);
+      rmSync(members.dir, { recursive: true, force: true });
+    }
+  },
+  60_000,
+);

@@ -391,7 +391,8 @@ export class Member implements Host {
       const { error, at } = this.#failure;
       if (error.broken) return new Refused("storage-failed", { cause: error });
       // One of several tries again by itself; one that is alone, with the next write.
-      if (!this.#consensus.alone || performance.now() - at < RETRY_FULL_DISK) return new Refused(error.noSpace ? "no-space" : "storage-failed", { cause: error });
+      if (!this.#consensus.alone || performance.now() - at < RETRY_FULL_DISK)
+        return new Refused(error.noSpace ? "no-space" : "storage-failed", { cause: error });
     }
     return undefined;
   }

@@ -5,10 +5,9 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs"
 import { join } from "node:path";
 import { logger } from "../platform/log.ts";
 import type { MemberMetrics } from "./metrics.ts";
-import { receivedPath } from "./peer/snapshot.ts";
 import type { SnapshotMeta } from "./raft/types.ts";
 import { SnapshotLoader, snapshotOf } from "./snapshot/content.ts";
-import { newestSnapshot, readSnapshot, snapshotPath, writeSnapshot } from "./snapshot/file.ts";
+import { newestSnapshot, readSnapshot, receivedPath, snapshotPath, writeSnapshot } from "./snapshot/file.ts";
 import type { StateMachine } from "./state.ts";
 import { syncDirectory } from "./wal/files.ts";
 

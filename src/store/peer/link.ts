@@ -7,6 +7,8 @@ import { Raft } from "../../rpc/gen/kubun/store/raft_pb.ts";
 import type { Address, Client, RpcError, TlsClientOptions } from "../../rpc/types.ts";
 import type { Message } from "../raft/types.ts";
 import { encodeMessages } from "../raft/wire.ts";
+import type { Identity } from "../wal/format.ts";
+import { type SnapshotSource, sendSnapshot } from "./snapshot.ts";
 import { addressOf } from "./url.ts";
 
 export interface LinkOptions {
@@ -59,8 +61,9 @@ export class PeerLink {
     return createClient(Peer, this.#channel);
   }
 
-  get raft(): Client<typeof Raft> {
-    return createClient(Raft, this.#channel);
+  /** Resolves when the other member has it on its disk. Rejects with RpcError. */
+  sendSnapshot(source: SnapshotSource, target: Identity & { to: bigint; term: number }): Promise<void> {
+    return sendSnapshot(createClient(Raft, this.#channel), source, target);
   }
 
   send(message: Message): void {
@@ -127,7 +130,9 @@ export class PeerLink {
       if (this.#said) logger("etcd").info("Connected to a peer again", { peer: this.options.id.toString(16) });
       this.#said = "";
     };
-    this.raft.send(this.#batches(stream, connected)).then(() => ended(), ended);
+    createClient(Raft, this.#channel)
+      .send(this.#batches(stream, connected))
+      .then(() => ended(), ended);
   }
 
   #tell(error: RpcError): void {

@@ -2,12 +2,12 @@
 // what it stands for in front. The receiver writes it aside; it is used only
 // once it is there in full and Raft asks for it.
 import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
-import { join } from "node:path";
 import { type Raft, type SnapshotChunk, SnapshotMetaSchema } from "../../rpc/gen/kubun/store/raft_pb.ts";
 import { fromBinary, toBinary } from "../../rpc/protobuf.ts";
 import { type Client, Code, RpcError } from "../../rpc/types.ts";
 import type { InstallSnapshot, SnapshotMeta } from "../raft/types.ts";
 import { decodeMeta, encodeMeta } from "../raft/wire.ts";
+import { receivedPath } from "../snapshot/file.ts";
 import { crc32c } from "../wal/crc32c.ts";
 import type { Identity } from "../wal/format.ts";
 
@@ -49,9 +49,6 @@ export async function sendSnapshot(
     closeSync(fd);
   }
 }
-
-/** Where what is received waits; removed at the next start when nobody came for it. */
-export const receivedPath = (dir: string) => join(dir, "received.snap.tmp");
 
 /** Receives one into `dir`; returns the message to step. Throws RpcError for what isn't whole. */
 export async function receiveSnapshot(dir: string, own: Identity, chunks: AsyncIterable<SnapshotChunk>): Promise<InstallSnapshot> {

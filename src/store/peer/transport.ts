@@ -8,8 +8,8 @@ import type { ClusterMember } from "../membership/members.ts";
 import type { Message, Propose } from "../raft/types.ts";
 import type { Identity } from "../wal/format.ts";
 import { identityHeaders, REMOVED } from "./identity.ts";
-import { PeerLink } from "./link.ts";
-import { type SnapshotSource, sendSnapshot } from "./snapshot.ts";
+import type { PeerLink } from "./link.ts";
+import type { SnapshotSource } from "./snapshot.ts";
 
 export interface PeerOptions {
   /** Where the other members reach this one. */
@@ -35,6 +35,10 @@ export class Transport implements Network {
   readonly #events: TransportEvents;
   readonly #links = new Map<bigint, PeerLink>();
   readonly #sending = new Set<bigint>();
+  #members: readonly ClusterMember[] = [];
+  #module: typeof import("./link.ts") | undefined;
+  #loading: Promise<void> | undefined;
+  #closed = false;
   listeners: RpcListener[] = [];
 
   /** @param silence milliseconds after which a connection without an answer is given up */
@@ -47,6 +51,18 @@ export class Transport implements Network {
 
   /** Connects to who is a member now, and to nobody else. */
   configure(members: readonly ClusterMember[]): void {
+    this.#members = members;
+    if (this.#module) return this.#connect(this.#module);
+    // A member that is alone loads nothing of this.
+    if (members.every((m) => m.id === this.#identity.memberId)) return;
+    this.#loading ??= import("./link.ts").then((module) => {
+      this.#module = module;
+      if (!this.#closed) this.#connect(module);
+    });
+  }
+
+  #connect(module: typeof import("./link.ts")): void {
+    const members = this.#members;
     const wanted = new Map(members.filter((m) => m.id !== this.#identity.memberId && m.peerUrls.length > 0).map((m) => [m.id, m]));
     for (const [id, link] of this.#links) {
       if (wanted.get(id)?.peerUrls.join() === link.options.urls.join()) continue;
@@ -54,7 +70,7 @@ export class Transport implements Network {
       // What is under way, such as the word that it was removed, may still arrive.
       setTimeout(() => link.close(), 1000).unref();
     }
-    for (const [id, { peerUrls }] of wanted) if (!this.#links.has(id)) this.#links.set(id, this.#link(id, peerUrls));
+    for (const [id, { peerUrls }] of wanted) if (!this.#links.has(id)) this.#links.set(id, this.#link(module, id, peerUrls));
   }
 
   send(messages: readonly Message[]): void {
@@ -87,12 +103,13 @@ export class Transport implements Network {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
     await Promise.all(this.listeners.splice(0).map((l) => l.close()));
   }
 
-  #link(id: bigint, urls: readonly string[]): PeerLink {
+  #link({ PeerLink }: typeof import("./link.ts"), id: bigint, urls: readonly string[]): PeerLink {
     return new PeerLink({
       id,
       urls,
@@ -109,7 +126,8 @@ export class Transport implements Network {
   #sendSnapshot(link: PeerLink, id: bigint, term: number): void {
     if (this.#sending.has(id)) return;
     this.#sending.add(id);
-    sendSnapshot(link.raft, this.#events, { ...this.#identity, to: id, term })
+    link
+      .sendSnapshot(this.#events, { ...this.#identity, to: id, term })
       .then(
         () => true,
         (error: unknown) => {

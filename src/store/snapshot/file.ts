@@ -22,6 +22,9 @@ export interface SnapshotId {
 
 export const snapshotPath = (dir: string, id: SnapshotId) => join(dir, `${hex(id.term)}-${hex(id.index)}.snap`);
 
+/** Where one that another member sends waits; removed at the next start when nobody came for it. */
+export const receivedPath = (dir: string) => join(dir, "received.snap.tmp");
+
 /** The newest snapshot of a directory. Also removes what an interrupted write left. */
 export function newestSnapshot(dir: string): (SnapshotId & { path: string }) | undefined {
   let newest: (SnapshotId & { path: string }) | undefined;
