@@ -8,6 +8,7 @@ import { ErrorCode, Http2Error } from "./errors.ts";
 import { DEFAULT_WINDOW, Flag, FrameType, frameHeader, MAX_WINDOW, PREFACE, Setting, settingsFrame, wordFrame } from "./frame.ts";
 import { Goaway, KEEPALIVE, pingFrame } from "./goaway.ts";
 import { type DecodedBlock, HpackDecoder } from "./hpack/decoder.ts";
+import { Inflow } from "./inflow.ts";
 import { checkRequest, checkResponse, listSize, MALFORMED, malformedTrailers } from "./message.ts";
 import type { ConnectionEvents, ConnectionOptions } from "./options.ts";
 import type { Output } from "./output.ts";
@@ -42,13 +43,11 @@ export class Connection implements StreamOwner, FrameTarget {
   readonly #streams: StreamTable;
   readonly #goaway: Goaway;
   readonly #maxStreams: number;
-  readonly #streamWindow: number;
-  readonly #connectionWindow: number;
+  readonly #inflow: Inflow;
   readonly #now: () => number;
   /** Cheap for the peer and dear for us: resets, and frames that carry nothing. */
   readonly #nuisance: TokenBucket;
   readonly #pings: PingGuard | undefined;
-  #receiveWindow: number;
   #peerInitialWindow = DEFAULT_WINDOW;
 
   constructor(role: "client" | "server", events: ConnectionEvents, options: ConnectionOptions = {}) {
@@ -62,9 +61,9 @@ export class Connection implements StreamOwner, FrameTarget {
     this.#events = events;
     this.#maxStreams = this.client ? 0 : (options.maxConcurrentStreams ?? 1000);
     const maxHeaderListSize = options.maxHeaderListSize ?? 65536;
-    this.#streamWindow = options.streamWindow ?? 1024 * 1024;
-    this.#connectionWindow = Math.max(DEFAULT_WINDOW, options.connectionWindow ?? 4 * 1024 * 1024);
-    this.#receiveWindow = this.#connectionWindow;
+    const streamWindow = options.streamWindow ?? 1024 * 1024;
+    const connectionWindow = Math.max(DEFAULT_WINDOW, options.connectionWindow ?? 4 * 1024 * 1024);
+    this.#inflow = new Inflow(this.output, connectionWindow, streamWindow, () => this.#sender.wake());
     this.#decoder = new HpackDecoder(4096, maxHeaderListSize);
     this.#now = options.now ?? Date.now;
     this.#nuisance = new TokenBucket(4000, 2000, this.#now);
@@ -73,11 +72,11 @@ export class Connection implements StreamOwner, FrameTarget {
     if (this.client) this.output.append(PREFACE);
     settingsFrame(this.output, [
       this.client ? [Setting.ENABLE_PUSH, 0] : [Setting.MAX_CONCURRENT_STREAMS, this.#maxStreams],
-      [Setting.INITIAL_WINDOW_SIZE, this.#streamWindow],
+      [Setting.INITIAL_WINDOW_SIZE, streamWindow],
       [Setting.MAX_FRAME_SIZE, OUR_FRAME_SIZE],
       [Setting.MAX_HEADER_LIST_SIZE, maxHeaderListSize],
     ]);
-    const more = this.#connectionWindow - DEFAULT_WINDOW;
+    const more = connectionWindow - DEFAULT_WINDOW;
     if (more > 0) wordFrame(this.output, FrameType.WINDOW_UPDATE, 0, more);
   }
 
@@ -130,7 +129,7 @@ export class Connection implements StreamOwner, FrameTarget {
       const most = `header list size to send violates the maximum size (${this.#peerMaxHeaderListSize} bytes) set by server`;
       throw new Http2Error(ErrorCode.INTERNAL_ERROR, most);
     }
-    const stream = new Stream(this.#streams.takeId(), this, this.#peerInitialWindow, this.#streamWindow);
+    const stream = new Stream(this.#streams.takeId(), this, this.#peerInitialWindow, this.#inflow.streamSize);
     stream.listener = listener;
     this.#streams.add(stream);
     this.writeHeaders(stream, fields, end);
@@ -193,12 +192,7 @@ export class Connection implements StreamOwner, FrameTarget {
   }
 
   consumed(stream: Stream, bytes: number): void {
-    stream.unacknowledged += bytes;
-    if (stream.unacknowledged < this.#streamWindow / 2) return;
-    wordFrame(this.output, FrameType.WINDOW_UPDATE, stream.id, stream.unacknowledged);
-    stream.receiveWindow += stream.unacknowledged;
-    stream.unacknowledged = 0;
-    this.#sender.wake();
+    this.#inflow.consumed(stream, bytes);
   }
 
   // Ends
@@ -265,14 +259,7 @@ export class Connection implements StreamOwner, FrameTarget {
   }
 
   onData(id: number, b: Uint8Array, start: number, end: number, last: boolean, length: number): void {
-    this.#receiveWindow -= length;
-    if (this.#receiveWindow < 0) throw new Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window");
-    // Streams hold each other up by their own windows only.
-    if (this.#receiveWindow < this.#connectionWindow / 2) {
-      wordFrame(this.output, FrameType.WINDOW_UPDATE, 0, this.#connectionWindow - this.#receiveWindow);
-      this.#receiveWindow = this.#connectionWindow;
-      this.#sender.wake();
-    }
+    this.#inflow.received(length);
     const stream = this.#streams.get(id);
     if (!stream) return this.#notOpen(id, length);
     if (stream.remoteEnded || (this.client && !stream.gotHead)) {
@@ -332,7 +319,7 @@ export class Connection implements StreamOwner, FrameTarget {
     this.#streams.lastPeerId = id;
     // Not counted in the last GOAWAY: the client knows that it was not processed.
     if (id > this.#goaway.last) return this.#streams.refuse(id);
-    const stream = new Stream(id, this, this.#peerInitialWindow, this.#streamWindow);
+    const stream = new Stream(id, this, this.#peerInitialWindow, this.#inflow.streamSize);
     stream.gotHead = true;
     stream.remoteEnded = last;
     this.#streams.add(stream);
