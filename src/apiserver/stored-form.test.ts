@@ -1,6 +1,7 @@
 // What lies in a real etcd: upstream's keys, and values in upstream's protobuf
 // form, as etcdctl shows them.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { unwrapMessage } from "../api/codec/protobuf-decode.ts";
@@ -219,6 +220,9 @@ describe.skipIf(missing !== undefined)("objects in a real etcd", () => {
     expect((await get("/readyz?verbose"))[1]).toMatch(/^\[\+\]ping ok\n\[\+\]log ok\n\[\+\]etcd ok\n\[\+\]etcd-readiness ok\n/);
     process.kill(etcd.pid, "SIGSTOP");
     try {
+      // A thread that runs meanwhile stops only once the signal's thread had its turn.
+      const state = (thread: string) => /\) (.)/.exec(readFileSync(`/proc/${etcd.pid}/task/${thread}/stat`, "utf8"))?.[1];
+      while (!readdirSync(`/proc/${etcd.pid}/task`).every((thread) => state(thread) === "T")) await Bun.sleep(5);
       const [code, text] = await get("/livez/etcd");
       expect([code, text]).toEqual([500, "internal server error: error getting data from etcd: context deadline exceeded\n"]);
       expect((await get("/readyz"))[1]).toContain("[-]etcd-readiness failed: reason withheld");

@@ -109,11 +109,11 @@ test("reads and writes go on to the next endpoint when one is not there", async 
 
 test("a member that stays silent costs a read a part of its time, and the next call none", async () => {
   const { endpoint } = await store();
-  const c = client([await silent(), endpoint], { requestTimeout: 3000 });
+  const c = client([await silent(), endpoint], { requestTimeout: 9000 });
   expect((await c.range(bytes("a"))).count).toBe(0);
   const started = performance.now();
   await put(c, "a");
-  expect(performance.now() - started).toBeLessThan(900);
+  expect(performance.now() - started).toBeLessThan(2500);
 }, 20_000);
 
 test("a write that a silent member may have carried out is not made again", async () => {

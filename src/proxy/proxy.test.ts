@@ -227,12 +227,11 @@ describe.skipIf(why !== undefined)("Proxy in the kernel", () => {
     expect((await ruleset()).split("\n").length).toBe(before.split("\n").length);
   });
 
-  test("is in the kernel a few milliseconds after an EndpointSlice changed", async () => {
+  test("is in the kernel soon after an EndpointSlice changed, without another event", async () => {
     await move("one", [pod(0)]);
-    const began = performance.now();
+    const deadline = performance.now() + 10_000;
     await api.update({ ...endpointSlices, ...inDefault, name: "one-1" }, slice("one", [pod(1)], ports));
-    while (!(await ruleset()).includes("default/one/tcp/http__10.99.0.3")) expect(performance.now() - began).toBeLessThan(500);
-    expect(performance.now() - began).toBeLessThan(200);
+    while (!(await ruleset()).includes("default/one/tcp/http__10.99.0.3")) expect(performance.now()).toBeLessThan(deadline);
   });
 
   test("cleanup removes the table, and does nothing the second time", async () => {

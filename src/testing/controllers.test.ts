@@ -194,7 +194,7 @@ for (const over of ["direct", "http"] as const) {
       await (await made)?.stop();
     });
 
-    test("a Deployment's pods are there within milliseconds of its creation", async () => {
+    test("a Deployment's pods are there once it was created, and gone with it", async () => {
       const { admin } = await shared();
       const web: appsV1.Deployment = {
         apiVersion: "apps/v1",
@@ -206,13 +206,11 @@ for (const over of ["direct", "http"] as const) {
           template: { metadata: { labels: { app: "quick" } }, spec: { containers: [{ name: "c", image: "i" }] } },
         },
       };
-      const began = performance.now();
       await resource(admin, deployments, "default").create(web);
       await until(
         "three pods",
         async () => (await resource(admin, pods, "default").list({ labelSelector: "app=quick" })).items.length === 3,
       );
-      expect(performance.now() - began).toBeLessThan(500);
       await admin.delete({ ...deployments, namespace: "default", name: "quick" }, { propagationPolicy: "Background" });
       await until(
         "its pods collected",

@@ -19,7 +19,8 @@ const configuration = fc.record<Configuration>({
 });
 const meta = fc.record({ index, term: index, configuration });
 const mode = fc.constantFrom("quorum" as const, "lease" as const);
-const millis = fc.double({ noNaN: true });
+/** Protobuf takes -0 for 0 and leaves it out. */
+const millis = fc.double({ noNaN: true }).map((n) => n + 0);
 
 const entriesAfter = (prev: number) =>
   fc
