@@ -72,5 +72,10 @@ export const commands: readonly Row[] = [
     summary: "Runs one further node of a cluster (used by up --nodes)",
     load: async () => (await import("./node.ts")).default,
   },
+  {
+    name: "control-plane",
+    summary: "Runs one of several control planes (used by up --control-planes)",
+    load: async () => (await import("./control-plane.ts")).default,
+  },
   { name: "dns", summary: "Runs the cluster's name server", load: async () => (await import("./dns.ts")).default },
 ];

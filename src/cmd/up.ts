@@ -33,6 +33,14 @@ const domain: Flag<string> = {
   },
 };
 
+const controlPlanes: Flag<number> = {
+  ...integer("N", 1, "number of control planes, with a member of the store each; several get a network namespace each"),
+  parse: (s) => {
+    if (!/^[1357]$/.test(s)) throw new Error("must be 1, 3, 5 or 7: an even number survives no more failures than the odd one below it");
+    return Number(s);
+  },
+};
+
 const flags = {
   "data-dir": text("DIR", ".kubun", "folder that holds all of the cluster's data"),
   kubeconfig: text("FILE", "", "where to write the administrator's kubeconfig (default DATA-DIR/admin.kubeconfig)"),
@@ -48,6 +56,7 @@ const flags = {
   "cluster-domain": domain,
   runtime: choice(["auto", "containerd", "embedded"], "auto", "container runtime; auto takes a running containerd, else the embedded one"),
   "container-runtime-endpoint": text("SOCKET", "", "unix socket of a CRI runtime to use instead"),
+  "control-planes": controlPlanes,
   ...etcdFlags,
   "control-plane-only": bool(false, "no node: only store, apiserver, controllers and scheduler; needs no root"),
   detach: bool(false, "return when the cluster is ready and leave it running"),
@@ -71,6 +80,9 @@ function checked(values: { [K in keyof typeof flags]: (typeof flags)[K] extends 
   if (!values["control-plane-only"] && process.getuid?.() !== 0) {
     throw new UsageError("a node needs root, for containers and their networks: run as root, or with --control-plane-only");
   }
+  if (values["control-planes"] > 1 && process.getuid?.() !== 0) {
+    throw new UsageError("--control-planes needs root, for the network namespace of each: run as root, or leave it out");
+  }
   checkNetworks(values["pod-cidr"], values["service-cidr"], nodeAddress());
   podCidrOf(values["pod-cidr"], values.nodes - 1);
   return {
@@ -84,6 +96,7 @@ function checked(values: { [K in keyof typeof flags]: (typeof flags)[K] extends 
     runtime: values.runtime,
     containerRuntimeEndpoint: endpoint,
     controlPlaneOnly: values["control-plane-only"],
+    controlPlanes: values["control-planes"],
     etcd: etcdSettings(values),
     verbosity: values.v,
   };

@@ -1,7 +1,7 @@
 // The service "kubernetes" by which pods reach this server, and its endpoints.
 import { deepEqual } from "../../api/equal.ts";
 import type { KubeObject } from "../../api/object.ts";
-import { isNotFound } from "../../api/status.ts";
+import { isAlreadyExists, isConflict, isNotFound, isReason } from "../../api/status.ts";
 import { get } from "../registry/read.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Fresh } from "../registry/strategy.ts";
@@ -12,6 +12,8 @@ import { formatAddress, type Network } from "./ip.ts";
 const context = { user: loopback, fieldManager: "kube-apiserver" };
 const name = "kubernetes";
 const namespace = "default";
+/** Milliseconds for which other servers may come between. */
+const patience = 10_000;
 
 /** Creates an object, or gives the one that is there the same content. */
 async function ensure(
@@ -23,17 +25,30 @@ async function ensure(
 ): Promise<void> {
   const resource = registry.resources.need(group, "v1", plural);
   const copy = () => structuredClone(wanted) as Fresh;
-  try {
-    const { object } = await get(registry.storage, resource, wanted.metadata.namespace, wanted.metadata.name!);
-    const found = object as unknown as Record<string, unknown>;
-    if (fields.every((f) => deepEqual(found[f], wanted[f]))) return;
-    await update(registry, resource, context, wanted.metadata.namespace, wanted.metadata.name!, (current) => ({
-      ...(structuredClone(current) as Fresh),
-      ...Object.fromEntries(fields.map((f) => [f, structuredClone(wanted[f])])),
-    }));
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
-    await create(registry, resource, context, wanted.metadata.namespace, copy());
+  const once = async () => {
+    try {
+      const { object } = await get(registry.storage, resource, wanted.metadata.namespace, wanted.metadata.name!);
+      const found = object as unknown as Record<string, unknown>;
+      if (fields.every((f) => deepEqual(found[f], wanted[f]))) return;
+      await update(registry, resource, context, wanted.metadata.namespace, wanted.metadata.name!, (current) => ({
+        ...(structuredClone(current) as Fresh),
+        ...Object.fromEntries(fields.map((f) => [f, structuredClone(wanted[f])])),
+      }));
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+      await create(registry, resource, context, wanted.metadata.namespace, copy());
+    }
+  };
+  const deadline = performance.now() + patience;
+  for (;;) {
+    try {
+      return await once();
+    } catch (error) {
+      // Another server that starts now does the same, or has half done it.
+      const taken = isAlreadyExists(error) || isConflict(error) || isReason(error, "Invalid");
+      if (!taken || performance.now() > deadline) throw error;
+      await Bun.sleep(20 + Math.random() * 80);
+    }
   }
 }
 

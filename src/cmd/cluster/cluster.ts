@@ -94,13 +94,19 @@ async function startFurtherNodes(
  * Begins to load the systems' code while certificates are made and files are
  * opened. A failure comes up again where the code is used.
  */
-function loadAhead(runtime: NodeSpec["runtime"], ownStore: boolean): void {
+function loadAhead(runtime: NodeSpec["runtime"], store: "own" | "outside" | "none"): void {
   const systems = [
-    ownStore ? import("../../store/mod.ts") : import("./outside-store.ts"),
-    import("../../apiserver/mod.ts"),
-    import("../../apiserver/http/mod.ts"),
-    import("../../controllers/mod.ts"),
-    import("../../scheduler/mod.ts"),
+    ...(store === "own" ? [import("../../store/mod.ts")] : []),
+    ...(store === "outside" ? [import("./outside-store.ts")] : []),
+    // Several control planes are processes of their own.
+    ...(store === "none"
+      ? []
+      : [
+          import("../../apiserver/mod.ts"),
+          import("../../apiserver/http/mod.ts"),
+          import("../../controllers/mod.ts"),
+          import("../../scheduler/mod.ts"),
+        ]),
     ...(runtime === "none" ? [] : [import("../../kubelet/mod.ts"), import("../../proxy/mod.ts"), import("../../dns/mod.ts")]),
     ...(runtime === "embedded" ? [import("../../runtime/mod.ts")] : []),
   ];
@@ -111,7 +117,7 @@ function loadAhead(runtime: NodeSpec["runtime"], ownStore: boolean): void {
 export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>, progress: Progress): Promise<RunningCluster> {
   const dir = new DataDir(wanted.dataDir);
   const cluster = dir.open(wanted, given);
-  const options = { ...wanted, nodes: nodesWanted(wanted, cluster, given) };
+  const options = { ...wanted, nodes: nodesWanted(wanted, cluster, given), controlPlanes: cluster.controlPlanes ?? 1 };
   try {
     accessSync(dir.path, constants.W_OK);
     mkdirSync(cluster.runDir, { recursive: true, mode: 0o700 });
@@ -143,16 +149,15 @@ export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>
       const { removeNodes } = await import("./further-nodes.ts");
       await progress.run("removing nodes", () => removeNodes(dir, cluster, surplus));
     }
-    const hosts = options.nodes > 1 && runtime !== "none" ? await hostNetworkOf(cluster) : undefined;
-    const starting = startControlPlane(
-      options,
-      dir,
-      cluster,
-      [ip, hosts?.gateway].filter((a) => a !== undefined),
-      issuing.issue,
-      progress,
-    );
-    loadAhead(runtime, cluster.etcd === undefined);
+    const several = options.controlPlanes > 1;
+    const furtherNodes = options.nodes > 1 && runtime !== "none";
+    const hosts = furtherNodes || several ? await hostNetworkOf(cluster) : undefined;
+    const ips = [ip, hosts?.gateway].filter((a) => a !== undefined);
+    const starting =
+      several && hosts
+        ? (await import("./planes.ts")).startControlPlanes(options, dir, cluster, hosts, ips, issuing.issue, progress)
+        : startControlPlane(options, dir, cluster, ips, issuing.issue, progress);
+    loadAhead(runtime, several ? "none" : cluster.etcd ? "outside" : "own");
     const plane = await starting;
     running.push(...plane.components);
     const api = plane.transport("system:kubun", "system:masters");
@@ -175,7 +180,8 @@ export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>
       plane.components.push(dns);
       running.push(...node.components, dns);
       await progress.run(`node ${spec.name}`, () => nodeReady(plane, spec.name));
-      if (hosts) further = await startFurtherNodes({ options, dir, cluster, plane, runtime, hostCidr: hosts.cidr }, running, progress);
+      if (hosts && furtherNodes)
+        further = await startFurtherNodes({ options, dir, cluster, plane, runtime, hostCidr: hosts.cidr }, running, progress);
     }
     const sources: StatusSources = {
       id: cluster.id,
@@ -183,7 +189,7 @@ export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>
       api,
       controlPlane: further ? [...plane.components, further] : plane.components,
       node: node && { name: node.spec.name, components: node.components },
-      further: async () => (await further?.components()) ?? [],
+      further: async () => (await Promise.all([plane.rows?.() ?? [], further?.components() ?? []])).flat(),
     };
     const control = serveControl(cluster.runDir, () => clusterStatus(sources));
     dir.write({

@@ -7,6 +7,7 @@ import type { ApiTransport } from "../../client/transport.ts";
 import type { Component } from "../../platform/component.ts";
 import { UsageError } from "../flags.ts";
 import { nthAddress, parseCidr } from "./cidr.ts";
+import type { ComponentStatus } from "./control.ts";
 import type { IssuingProcess } from "./issuing.ts";
 import { writeKubeconfig } from "./kubeconfig.ts";
 import { Pki } from "./pki.ts";
@@ -20,11 +21,13 @@ export interface ControlPlane {
   components: Component[];
   /** The apiserver, as this user, without sockets. */
   transport(name: string, ...groups: string[]): ApiTransport;
+  /** Components of control planes in processes of their own. */
+  rows?(): Promise<ComponentStatus[]>;
 }
 
-const ADMIN = "system:masters";
+export const ADMIN = "system:masters";
 
-function inUse(e: unknown, port: number): unknown {
+export function inUse(e: unknown, port: number): unknown {
   if ((e as NodeJS.ErrnoException).code !== "EADDRINUSE") return e;
   return new UsageError(`--port ${port} is in use by another process: choose another port, or 0 for a free one`);
 }

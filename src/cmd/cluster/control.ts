@@ -58,7 +58,10 @@ export function componentRows(components: readonly Component[], node: string): C
   });
 }
 
-export function serveControl(runDir: string, status: () => Promise<ClusterStatus> | ComponentStatus[]): { stop(): void } {
+export function serveControl(
+  runDir: string,
+  status: () => Promise<ClusterStatus | ComponentStatus[]> | ComponentStatus[],
+): { stop(): void } {
   const unix = controlSocket(runDir);
   rmSync(unix, { force: true });
   const server = Bun.serve({

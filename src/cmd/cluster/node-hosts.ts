@@ -1,12 +1,16 @@
-// Nodes after the first live on hosts of their own: a network namespace each,
-// joined to the machine by a bridge. Every host routes to the pods of the others.
+// Nodes after the first, and control planes where there are several, live on
+// hosts of their own: a network namespace each, joined to the machine by a
+// bridge. Every host routes to the pods of the others.
 import { existsSync, readdirSync } from "node:fs";
 import { mustRun, run } from "../../platform/process.ts";
 import { setSysctl } from "./host.ts";
 import type { HostNetwork } from "./host-network.ts";
 
 export const hostBridge = (clusterId: string) => `kn-${clusterId}`;
-export const hostNamespace = (clusterId: string, index: number) => `kubun-${clusterId}-node${index + 1}`;
+/** Hosts from this index on are control planes'. */
+export const FIRST_PLANE = 200;
+const hostName = (index: number) => (index < FIRST_PLANE ? `node${index + 1}` : `control-plane${index - FIRST_PLANE + 1}`);
+export const hostNamespace = (clusterId: string, index: number) => `kubun-${clusterId}-${hostName(index)}`;
 const outsideLink = (clusterId: string, index: number) => `kn${index}-${clusterId}`;
 
 /** The locally administered address of node `index`'s link, the bridge being 0: a node that comes again has the same one, and a bridge keeps its own whatever links it has. */
@@ -20,13 +24,14 @@ const batch = (commands: readonly string[], ...where: string[]) =>
 
 export interface Host {
   index: number;
-  /** The network of its node's pods. */
-  podCidr: string;
+  /** The network of its node's pods, where it has a node. */
+  podCidr?: string;
 }
 
 /** Makes what is missing of the bridge and the hosts. Idempotent: what is there keeps running. */
 export async function makeHosts(clusterId: string, net: HostNetwork, hosts: readonly Host[]): Promise<void> {
-  if (Bun.which("nsenter") === null) throw new Error("nsenter not found, which --nodes needs: install the Debian package util-linux");
+  if (Bun.which("nsenter") === null)
+    throw new Error("nsenter not found, which --nodes and --control-planes need: install the Debian package util-linux");
   const bridge = hostBridge(clusterId);
   const fresh = hosts.filter(({ index }) => !linkExists(outsideLink(clusterId, index)));
   for (const { index } of hosts) {
@@ -47,7 +52,7 @@ export async function makeHosts(clusterId: string, net: HostNetwork, hosts: read
         `link set ${link} type bridge_slave hairpin on`,
       ];
     }),
-    ...hosts.map((h) => `route replace ${h.podCidr} via ${net.address(h.index)} dev ${bridge}`),
+    ...hosts.flatMap((h) => (h.podCidr ? [`route replace ${h.podCidr} via ${net.address(h.index)} dev ${bridge}`] : [])),
   ]);
   for (const { index } of hosts) {
     const others = hosts.filter((h) => h.index !== index);
@@ -57,7 +62,7 @@ export async function makeHosts(clusterId: string, net: HostNetwork, hosts: read
         `addr replace ${net.address(index)}/24 dev eth0`,
         "link set eth0 up",
         `route replace default via ${net.gateway}`,
-        ...others.map((h) => `route replace ${h.podCidr} via ${net.address(h.index)}`),
+        ...others.flatMap((h) => (h.podCidr ? [`route replace ${h.podCidr} via ${net.address(h.index)}`] : [])),
       ],
       "-n",
       hostNamespace(clusterId, index),
@@ -66,7 +71,7 @@ export async function makeHosts(clusterId: string, net: HostNetwork, hosts: read
 }
 
 const namespaces = (clusterId: string) => {
-  const prefix = `kubun-${clusterId}-node`;
+  const prefix = `kubun-${clusterId}-`;
   return existsSync("/run/netns") ? readdirSync("/run/netns").filter((n) => n.startsWith(prefix)) : [];
 };
 

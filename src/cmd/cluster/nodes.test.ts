@@ -2,8 +2,8 @@ import { expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
-import { restartDelay } from "./node-processes.ts";
 import { nodeHomes, nodeName, podCidrOf } from "./nodes.ts";
+import { restartDelay } from "./process-group.ts";
 import { DataDir } from "./state.ts";
 
 test("the first node has the machine's name, the others a number behind it", () => {

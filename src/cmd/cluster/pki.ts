@@ -62,6 +62,12 @@ export class Pki {
     return new Pki(dir, pair, by);
   }
 
+  /** A certificate that an earlier call made. */
+  stored(name: string): KeyPair {
+    const read = (ending: string) => readFileSync(join(this.#dir, `${name}.${ending}`), "utf8");
+    return { cert: read("crt"), key: read("key") };
+  }
+
   /**
    * A certificate signed by the authority: the stored one while it has 30 days
    * left and covers every host asked for, otherwise a new one for a year.

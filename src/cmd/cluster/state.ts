@@ -19,6 +19,8 @@ export interface ClusterConfig {
   podCidr: string;
   serviceCidr: string;
   clusterDomain: string;
+  /** 1 where absent. */
+  controlPlanes?: number;
   /** The store, where it is not the cluster's own. */
   etcd?: EtcdSettings;
   createdAt: string;
@@ -86,7 +88,10 @@ export class DataDir {
   }
 
   /** Opens the cluster, or makes one. `given` are settings the user asked for: one that differs from the stored one throws UsageError. */
-  open(wanted: Pick<ClusterConfig, "podCidr" | "serviceCidr" | "clusterDomain" | "etcd">, given: ReadonlySet<string>): ClusterFile {
+  open(
+    wanted: Pick<ClusterConfig, "podCidr" | "serviceCidr" | "clusterDomain" | "etcd" | "controlPlanes">,
+    given: ReadonlySet<string>,
+  ): ClusterFile {
     const flags = { podCidr: "pod-cidr", serviceCidr: "service-cidr", clusterDomain: "cluster-domain" } as const;
     const stored = this.read();
     if (stored) {
@@ -96,6 +101,12 @@ export class DataDir {
             `--${flag} ${wanted[key]}: ${this.path} holds a cluster made with ${stored[key]}, which can't change: leave the flag out, choose another --data-dir, or 'kubun down --purge' first`,
           );
         }
+      }
+      const planes = stored.controlPlanes ?? 1;
+      if (given.has("control-planes") && wanted.controlPlanes !== planes) {
+        throw new UsageError(
+          `--control-planes ${wanted.controlPlanes}: ${this.path} holds a cluster of ${planes}, which can't change: leave the flag out, choose another --data-dir, or 'kubun down --purge' first`,
+        );
       }
       return openStored(stored, wanted.etcd, given, this.path);
     }
@@ -111,8 +122,14 @@ export class DataDir {
       throw new UsageError(`--data-dir ${this.path} can't be used: ${(e as Error).message}`);
     }
     const id = randomBytes(4).toString("hex");
-    const { podCidr, serviceCidr, clusterDomain, etcd } = wanted;
-    const made = { podCidr, serviceCidr, clusterDomain, ...(etcd ? { etcd } : {}) };
+    const { podCidr, serviceCidr, clusterDomain, etcd, controlPlanes } = wanted;
+    const made = {
+      podCidr,
+      serviceCidr,
+      clusterDomain,
+      ...(etcd ? { etcd } : {}),
+      ...(controlPlanes && controlPlanes > 1 ? { controlPlanes } : {}),
+    };
     const cluster: ClusterFile = { format: FORMAT, id, ...made, createdAt: new Date().toISOString(), runDir: runDirOf(id) };
     this.write(cluster);
     return cluster;

@@ -8,6 +8,7 @@ import { removeBridge, removeUnreachableRoute, restoreSysctls } from "./host.ts"
 import { proxyTable } from "./node.ts";
 import { containerdPaths, embeddedPaths } from "./node-runtime.ts";
 import { cgroupRootOf, type NodeHome, nodeHomes } from "./nodes.ts";
+import { endGroup } from "./process-group.ts";
 import { type ClusterFile, type DataDir, isRunning, processStartTime } from "./state.ts";
 
 const GRACE = 15_000;
@@ -48,8 +49,13 @@ export async function takeDown(dir: DataDir): Promise<boolean> {
   if (!cluster) return false;
   if (cluster.pid !== process.pid) await endProcess(cluster);
   const homes = nodeHomes(dir, cluster);
+  if (process.getuid?.() === 0 && (cluster.controlPlanes ?? 1) > 1) {
+    await endGroup(dir, "control-plane");
+    // Hosts of nodes have containers, which end first.
+    if (homes.length < 2) await (await import("./node-hosts.ts")).removeHosts(cluster.id);
+  }
   if (process.getuid?.() === 0 && homes.length > 0) {
-    if (homes.length > 1) await (await import("./node-processes.ts")).endNodeProcesses(dir);
+    if (homes.length > 1) await endGroup(dir, "node");
     for (const home of homes) await removeContainers(home, cluster);
     if (homes.length > 1) await (await import("./node-hosts.ts")).removeHosts(cluster.id);
     const [{ cleanup }, { removeCgroup }] = await Promise.all([import("../../proxy/mod.ts"), import("../../platform/cgroup.ts")]);

@@ -20,6 +20,8 @@ export interface UpOptions {
   runtime: "auto" | "containerd" | "embedded";
   containerRuntimeEndpoint: string;
   controlPlaneOnly: boolean;
+  /** Each a process in a network namespace where there are several. */
+  controlPlanes: number;
   /** Undefined for a store of the cluster's own. */
   etcd?: EtcdSettings;
   /** What -v asks for. */
