@@ -1,5 +1,5 @@
 // `kubun store snapshot restore`: the way in for the data of a real etcd, with etcdutl's flags.
-import { bool, command, list, optionalText, text, UsageError } from "../flags.ts";
+import { bool, command, integer, list, optionalText, text, UsageError } from "../flags.ts";
 import { explainFile, onlyFile } from "./arguments.ts";
 
 const LOCAL = "http://localhost:2380";
@@ -10,6 +10,8 @@ const flags = {
   "initial-cluster": optionalText("NAME=URL,...", "all members of the new cluster (default NAME=http://localhost:2380)"),
   "initial-cluster-token": text("TOKEN", "etcd-cluster", "tells clusters apart that are restored from the same snapshot"),
   "initial-advertise-peer-urls": list("URLS", [], "peer URLs of this member (default http://localhost:2380)"),
+  "bump-revision": integer("N", 0, "raise the revision by N, so that it is above all that clients have seen since the snapshot"),
+  "mark-compacted": bool(false, "make all before the raised revision compacted: required with --bump-revision"),
   "skip-hash-check": bool(false, "take a file without a hash: a copy of an etcd's member/snap/db"),
 };
 
@@ -22,6 +24,9 @@ export default command({
   async run(values, args) {
     const path = onlyFile("restore", args);
     const { name } = values;
+    // What clients saw between the snapshot's revision and the new one is nowhere: they have to list again.
+    if (values["mark-compacted"] !== values["bump-revision"] > 0)
+      throw new UsageError("--mark-compacted required if --bump-revision > 0, and not without it");
     const dataDir = values["data-dir"] ?? `${name}.etcd`;
     const [{ restoreSnapshot }, { BootstrapError }] = await Promise.all([
       import("../../store/backup/restore.ts"),
@@ -35,6 +40,7 @@ export default command({
         initialCluster: values["initial-cluster"] ?? `${name}=${LOCAL}`,
         initialClusterToken: values["initial-cluster-token"],
         initialAdvertisePeerUrls: urls.length > 0 ? urls : [LOCAL],
+        bumpRevision: values["bump-revision"],
         skipHashCheck: values["skip-hash-check"],
       });
       const ids = `cluster ${restored.clusterId.toString(16)}, member ${restored.memberId.toString(16)}`;

@@ -14,15 +14,16 @@ const text = (b: Uint8Array) => new TextDecoder().decode(b);
  * members of the cluster that was.
  *
  * @param now milliseconds, to date the leases
+ * @param bump by how much the revision is raised; all before it then counts as compacted
  * @throws CorruptFile, or an Error that says what is wrong with a pair
  */
-export function loadBackend(db: BoltReader, state: StateMachine, now: number): void {
+export function loadBackend(db: BoltReader, state: StateMachine, now: number, bump = 0): void {
   for (const { key, value } of db.pairs("lease")) {
     const { ID, TTL } = fromBinary(LeaseSchema, value);
     if (key.length !== 8) throw new Error("the bucket of leases has a key that is no id");
     state.lessor.grant(ID, Number(TTL), now);
   }
-  loadVersions(db, state, compactRevisionOf(db));
+  loadVersions(db, state, compactRevisionOf(db), bump);
   state.auth.restore(readAuth(db));
 }
 
@@ -48,7 +49,7 @@ export function* versionsOf(db: BoltReader): Generator<Version> {
   }
 }
 
-function loadVersions(db: BoltReader, state: StateMachine, scheduled: number): void {
+function loadVersions(db: BoltReader, state: StateMachine, scheduled: number, bump: number): void {
   // A gap between revisions comes from a restore that bumped them; nobody can have watched across it.
   let compacted = scheduled;
   let before = 0;
@@ -56,6 +57,7 @@ function loadVersions(db: BoltReader, state: StateMachine, scheduled: number): v
     if (modRevision > Math.max(before, compacted, 1) + 1) compacted = modRevision - 1;
     before = modRevision;
   }
+  if (bump > 0) compacted = Math.max(before, compacted, 1) + bump;
 
   const pairs = new Map<string, Version>();
   let changedThen: Version[] = [];

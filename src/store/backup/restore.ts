@@ -23,6 +23,8 @@ export interface RestoreOptions {
   initialAdvertisePeerUrls: readonly string[];
   /** For a backend that was copied from a data directory, which has no hash. */
   skipHashCheck: boolean;
+  /** By how much the revision is raised above the snapshot's, so that it is above all that clients saw later; default 0. */
+  bumpRevision?: number;
 }
 
 /** Entries and snapshots of a new cluster begin with this term. */
@@ -46,7 +48,7 @@ export async function restoreSnapshot(path: string, options: RestoreOptions): Pr
   if (!options.skipHashCheck) file.checkHash();
 
   const state = new StateMachine();
-  loadBackend(file.db, state, performance.now());
+  loadBackend(file.db, state, performance.now(), options.bumpRevision);
   const { clusterId, memberId, membership } = newCluster(options.name, cluster, options.initialClusterToken);
   state.membership.restore(membership);
   // As if the log had begun with an entry for each member.

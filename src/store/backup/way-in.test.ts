@@ -148,6 +148,38 @@ describe.skipIf(skipped !== undefined)("from Debian's etcd", () => {
     expect(await asAlice("get", "k1", "--print-value-only")).toBe("value 241\n");
   }, 60_000);
 
+  test("the revision can be raised, so that no client has seen a later one", async () => {
+    const file = join(dir, "bumped.db");
+    let range: RangeResult;
+    {
+      await using etcd = await startEtcd();
+      await fill(etcd.client());
+      range = await etcd.client().range(ALL.key, { end: ALL.end });
+      await etcdctl("--endpoints", etcd.endpoint, "snapshot", "save", file);
+    }
+    const restored = await kubun("restore", file, "--data-dir", join(dir, "bumped"), "--bump-revision=1000000", "--mark-compacted");
+    expect(restored.out).toContain(`Restored ${range.count} keys at revision ${range.revision + 1_000_000} to`);
+    const store = new Store({ dataDir: join(dir, "bumped") });
+    await store.start();
+    try {
+      const client = store.client();
+      const found = await client.range(ALL.key, { end: ALL.end });
+      expect(found.revision).toBe(range.revision + 1_000_000);
+      expect(plain(found)).toEqual(plain(range));
+      const watch = new Collector();
+      client.watch(ALL.key, { end: ALL.end, startRevision: range.revision + 1 }, watch);
+      await watch.until((c) => c.end !== undefined, 20_000);
+      expect(watch.end!.compacted).toBe(found.revision);
+      expect((await client.txn([], [{ type: "put", key: bytes("next"), value: bytes("1") }])).revision).toBe(found.revision + 1);
+    } finally {
+      await store.stop();
+    }
+    for (const flag of ["--mark-compacted", "--bump-revision=5"]) {
+      const wrong = await kubun("restore", file, "--data-dir", join(dir, "none"), flag);
+      expect([wrong.code, wrong.err]).toEqual([2, "kubun: --mark-compacted required if --bump-revision > 0, and not without it\n"]);
+    }
+  }, 60_000);
+
   test("its data directory is refused, with the way that is open", async () => {
     const theirDir = join(dir, "live");
     let hash: number;
