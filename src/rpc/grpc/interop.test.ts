@@ -10,6 +10,7 @@ import { RuntimeService } from "../gen/cri/runtime_pb.ts";
 import { KV, Lease, RangeRequestSchema, RangeResponseSchema, Watch, WatchRequestSchema, WatchResponseSchema } from "../gen/etcd/rpc_pb.ts";
 import { decodeBinary, encodeBinary } from "../metadata.ts";
 import { createRpcServer, service } from "../server.ts";
+import { selfSigned } from "../testing/certificate.ts";
 import { Code, type RpcError } from "../types.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -227,6 +228,57 @@ test.skipIf(!has("etcd"))(
       }
       stop.abort();
       expect((await kv.range({ key: bytes("w"), rangeEnd: bytes("x") })).kvs.length).toBe(1000);
+    } finally {
+      etcd.kill("SIGKILL");
+      await etcd.exited;
+    }
+  },
+  20_000,
+);
+
+test.skipIf(!has("etcd"))(
+  "Debian's etcd with TLS knows our client by its certificate, keeps to its limits and ends calls with it",
+  async () => {
+    const [server, client] = await Promise.all([selfSigned("server"), selfSigned("client")]);
+    const file = async (name: string, content: string) => {
+      await Bun.write(join(dir, name), content);
+      return join(dir, name);
+    };
+    const [port, peer] = [freePort(), freePort()];
+    const flags = ["--data-dir", join(dir, "etcd-tls"), "--log-level", "error", "--client-cert-auth"];
+    flags.push("--cert-file", await file("s.crt", server.cert), "--key-file", await file("s.key", server.key));
+    flags.push("--trusted-ca-file", await file("c.crt", client.cert), "--grpc-keepalive-min-time", "1s");
+    flags.push("--listen-client-urls", `https://127.0.0.1:${port}`, "--advertise-client-urls", `https://127.0.0.1:${port}`);
+    flags.push("--listen-peer-urls", `http://127.0.0.1:${peer}`, "--initial-advertise-peer-urls", `http://127.0.0.1:${peer}`);
+    flags.push("--initial-cluster", `default=http://127.0.0.1:${peer}`);
+    const etcd = Bun.spawn(["etcd", ...flags], { stdout: "ignore", stderr: "ignore" });
+    const address = { host: "127.0.0.1", port };
+    try {
+      using channel = connect(address, { tls: { ca: server.cert, ...client }, keepalive: { interval: 1500, timeout: 5000 } });
+      await channel.ready(AbortSignal.timeout(10_000));
+      const kv = createClient(KV, channel);
+      await kv.put({ key: bytes("k"), value: bytes("v") });
+      const large = await kv.put({ key: bytes("k"), value: new Uint8Array(3_000_000) }).catch((error) => error as RpcError);
+      expect((large as RpcError).code).toBe(Code.ResourceExhausted);
+      using stranger = connect(address, { tls: { ca: server.cert } });
+      const refused = await createClient(KV, stranger)
+        .range({ key: bytes("k") })
+        .catch((error) => error as RpcError);
+      expect((refused as RpcError).code).toBe(Code.Unavailable);
+      // A watch that waits when its server dies.
+      const watch = createClient(Watch, channel).watch(
+        (async function* () {
+          yield { requestUnion: { case: "createRequest" as const, value: { key: bytes("k") } } };
+          await etcd.exited;
+        })(),
+      );
+      let failed: unknown;
+      try {
+        for await (const { created } of watch) if (created) etcd.kill("SIGKILL");
+      } catch (error) {
+        failed = error;
+      }
+      expect((failed as RpcError).code).toBe(Code.Unavailable);
     } finally {
       etcd.kill("SIGKILL");
       await etcd.exited;

@@ -144,31 +144,36 @@ export class Http1Connection {
     const [, method, path, minor] = /^([A-Z]+) (\S+) HTTP\/1\.([01])$/.exec(first) ?? [];
     if (!method || !path) throw new Refusal(400, "no request of HTTP/1.1");
     const headers: string[] = [];
-    let [length, chunked, keep, host, expects]: [number, boolean, boolean, string, boolean] = [0, false, minor === "1", "", false];
+    let [chunked, keep, expects] = [false, minor === "1", false];
+    let length: number | undefined;
+    let host: string | undefined;
     for (const line of lines) {
       const [, rawName, value = ""] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*$/.exec(line) ?? [];
       if (!rawName) throw new Refusal(400, "malformed field");
       const name = rawName.toLowerCase();
-      if (name === "host") host = value;
-      else if (name === "connection") keep = keep ? !/close/i.test(value) : /keep-alive/i.test(value);
+      if (name === "host") {
+        if (host !== undefined) throw new Refusal(400, "two Host fields");
+        host = value;
+      } else if (name === "connection") keep = keep ? !/close/i.test(value) : /keep-alive/i.test(value);
       else if (name === "transfer-encoding") {
         if (value.toLowerCase() !== "chunked") throw new Refusal(501, "unknown transfer coding");
         chunked = true;
       } else if (name === "content-length") {
-        if (!/^\d{1,15}$/.test(value) || length > 0) throw new Refusal(400, "malformed content-length");
+        if (!/^\d{1,15}$/.test(value) || length !== undefined) throw new Refusal(400, "malformed content-length");
         length = Number(value);
       } else if (name === "expect") expects = /100-continue/i.test(value);
       else if (name !== "keep-alive" && name !== "upgrade" && name !== "te") headers.push(name, value);
     }
     // Both is how requests are smuggled (RFC 9112, section 6.1).
-    if (chunked && length > 0) throw new Refusal(400, "content-length and transfer-encoding");
+    if (chunked && length !== undefined) throw new Refusal(400, "content-length and transfer-encoding");
+    if (minor === "1" && host === undefined) throw new Refusal(400, "no Host field");
     if (chunked) this.#body = { chunk: "size", left: 0 };
-    else if (length > 0) this.#body = { left: length };
+    else if (length) this.#body = { left: length };
     if (expects && this.#body) this.#write("HTTP/1.1 100 Continue\r\n\r\n");
     this.greeted = true;
     const turn = new Turn(this, keep, method === "HEAD");
     this.#turn = turn;
-    const fields = [":method", method, ":scheme", this.#scheme, ":path", path, ":authority", host, ...headers];
+    const fields = [":method", method, ":scheme", this.#scheme, ":path", path, ":authority", host ?? "", ...headers];
     turn.listener = this.#events.request(turn, fields, !this.#body);
   }
 

@@ -154,7 +154,32 @@ test("requests of HTTP/1.1 follow each other on a connection, in chunks too, and
   );
   expect(two.match(/HTTP\/1\.1 200 OK/g)?.length).toBe(3);
   expect(two).toContain('{"kvs":[{"value":"AAA="}],"count":"1"}');
-  for (const broken of ["GET\r\n\r\n", `${head}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n`, `${head}bad field\r\n\r\n`]) {
+  const noHost = head.replace("Host: a\r\n", "");
+  for (const broken of [
+    "GET\r\n\r\n",
+    `${noHost}Content-Length: 2\r\n\r\n{}`,
+    `${head}Host: b\r\n\r\n`,
+    `${head}Content-Length: 0\r\nContent-Length: 5\r\n\r\nhello`,
+    `${head}Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+    `${head}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    `${head}bad field\r\n\r\n`,
+  ]) {
     expect(await talk(broken)).toStartWith("HTTP/1.1 400 ");
   }
+});
+
+test("requests of HTTP/1.1 that come far ahead of their answers end the connection", async () => {
+  // The first answer is still to come when the rest is there.
+  const { promise, resolve } = Promise.withResolvers<Response>();
+  const slow = await createRpcServer({ services: [], fetch: () => promise }).listen({ host: "127.0.0.1", port: 0 });
+  const socket = dial({ host: "127.0.0.1", port: (slow.address as { port: number }).port });
+  const one = Buffer.from("GET /health HTTP/1.1\r\nhost: a\r\n\r\n");
+  socket.write(Buffer.concat(new Array(20_000).fill(one)));
+  let got = "";
+  socket.on("data", (chunk) => (got += chunk));
+  await new Promise<void>((done) => socket.on("error", () => {}).on("close", () => done()));
+  // The reset for what was not read any more may overtake the reason.
+  if (got) expect(got).toStartWith("HTTP/1.1 413 ");
+  resolve(new Response("late"));
+  await slow.close();
 });
