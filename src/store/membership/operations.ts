@@ -71,7 +71,7 @@ export function confChangeOf(change: MemberChange, view: View): { id: bigint; ch
     if (!membership.isLearner(id)) throw new Refused("member-not-learner");
     const learner = view.followers.find((f) => f.id === id);
     if (!learner?.active || learner.match < view.committed * READY) throw new Refused("learner-not-ready");
-    checkCanAdd(view);
+    checkCanAdd(view, 1);
     return { id, change: { changes: [{ type: "addVoter", id }], transition: "auto", context: NOTHING } };
   }
   if (kind === "remove") {
@@ -89,12 +89,12 @@ function voters({ membership }: View) {
   return { ids, started: ids.filter((id) => membership.get(id)?.name !== "") };
 }
 
-/** A further voter must not make a majority of members that never came. */
-function checkCanAdd(view: View): void {
+/** A further voter must not make a majority of members that never came; `here` are those of it that have, such as a learner. */
+function checkCanAdd(view: View, here = 0): void {
   const { ids, started } = voters(view);
-  // One of two that was never started may be the one that is to be replaced.
-  const growing = started.length === 1 && ids.length === 2;
-  if (!growing && started.length < quorum(ids.length + 1)) throw new Refused("not-enough-started");
+  // The second has to come after it was added.
+  const second = started.length === 1 && ids.length === 1;
+  if (!second && started.length + here < quorum(ids.length + 1)) throw new Refused("not-enough-started");
   if (ids.some((id) => !reachable(view, id))) throw new Refused("unhealthy");
 }
 
@@ -102,10 +102,7 @@ function checkCanRemove(view: View, id: bigint): void {
   const { ids, started } = voters(view);
   if (ids.length === 1) throw new Refused("not-enough-started");
   const left = started.filter((s) => s !== id).length;
-  // The last one may go that never started, however few the others are.
-  if (!(started.length === 1 && ids.length === 2 && !started.includes(id)) && left < quorum(ids.length - 1)) {
-    throw new Refused("not-enough-started");
-  }
+  if (left < quorum(ids.length - 1)) throw new Refused("not-enough-started");
   // One that is away takes part in no majority that its removal could break.
   if (!reachable(view, id)) return;
   const active = ids.filter((v) => v !== id && reachable(view, v)).length;
