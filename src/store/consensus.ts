@@ -1,7 +1,7 @@
 // How proposals become the log that every member applies: what the store asks
 // of consensus, and what consensus asks of the store.
 import type { AnswerOf, Command } from "./command.ts";
-import type { ConfChange, Entry, FollowerStatus, Position, SnapshotMeta, Status } from "./raft/types.ts";
+import type { ConfChange, Entry, FollowerStatus, Message, Position, SnapshotMeta, Status } from "./raft/types.ts";
 import type { WalError } from "./wal/wal.ts";
 
 export interface Consensus {
@@ -55,4 +55,18 @@ export interface Host {
   failed(error: WalError): void;
   /** It took a write again. */
   recovered(): void;
+}
+
+/** Where messages go. None is waited for, and any may be lost. */
+export interface Network {
+  send(messages: readonly Message[]): void;
+  /** When the connection to a member was made that stands, in milliseconds; undefined while there is none. */
+  connectedSince(id: bigint): number | undefined;
+}
+
+export interface Timing {
+  /** Milliseconds between two ticks. */
+  tickMillis: number;
+  /** Milliseconds of the shortest election timeout. */
+  electionMillis: number;
 }

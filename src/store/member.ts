@@ -13,7 +13,8 @@ import type { Host } from "./consensus.ts";
 import { LeaseClock } from "./lease/clock.ts";
 import { freeLeaseId } from "./lease/id.ts";
 import { LeaseKeeper } from "./lease/keeper.ts";
-import { confChangeOf, type MemberChange } from "./membership/operations.ts";
+import { MembershipChanger } from "./membership/changer.ts";
+import type { MemberChange } from "./membership/operations.ts";
 import { type ClusterOptions, DEFAULT_TOKEN } from "./membership/options.ts";
 import { VersionMonitor } from "./membership/version.ts";
 import { MemberMetrics } from "./metrics.ts";
@@ -62,6 +63,7 @@ export class Member implements Host {
   readonly metrics = new MemberMetrics();
   readonly #options: MemberOptions;
   readonly #version: VersionMonitor;
+  readonly #changer: MembershipChanger;
   readonly #maxRequestBytes: number;
   readonly #log: Logger = logger("etcd");
   #wal!: Wal;
@@ -89,6 +91,7 @@ export class Member implements Host {
     this.watches = new Watches(this.state.mvcc, SLICE);
     this.leases = new LeaseClock(this.state.lessor, (id) => this.propose({ type: "leaseRevoke", id }));
     this.keeper = new LeaseKeeper(this, this.leases);
+    this.#changer = new MembershipChanger(this, options.initialClusterToken ?? DEFAULT_TOKEN, options.maxLearners ?? 1);
     this.#version = new VersionMonitor({
       state: this.state,
       own: () => this.identity.memberId,
@@ -203,36 +206,15 @@ export class Member implements Host {
   }
 
   /** Changes who the members are, through the leader; resolves once it is applied here. Rejects with Refused. */
-  async changeMembership(change: MemberChange): Promise<{ id: bigint }> {
-    const { memberId } = this.identity;
-    if (this.#consensus.isLeader) return this.changeMembers(change);
-    const done = await this.askLeader(async (peer) => {
-      const kinds = { add: 0, addLearner: 1, promote: 2, remove: 3, update: 4 } as const;
-      return peer.changeMembers({ kind: kinds[change.kind], id: change.id, peerUrls: [...change.peerUrls] }, { timeout: 7000 });
-    });
-    // One that was removed sees no more of the log.
-    if (change.kind !== "remove" || change.id !== memberId) await this.#consensus.appliedIndex(Number(done.index));
-    return { id: done.id };
+  changeMembership(change: MemberChange): Promise<{ id: bigint }> {
+    return this.#changer.change(change);
   }
 
   /** The same as the leader. */
   async changeMembers(change: MemberChange): Promise<{ id: bigint; index: number }> {
     const refused = this.#admit();
     if (refused) throw refused;
-    if (!this.#consensus.isLeader) throw new Refused("not-leader");
-    const { id, change: confChange } = confChangeOf(change, {
-      membership: this.state.membership,
-      own: this.identity.memberId,
-      followers: this.#consensus.followers,
-      committed: this.#consensus.committedIndex,
-      connected: this.#transport.connected,
-      token: this.#options.initialClusterToken ?? DEFAULT_TOKEN,
-      maxLearners: this.#options.maxLearners ?? 1,
-      seconds: Math.floor(Date.now() / 1000),
-    });
-    const { index } = await this.#consensus.change(confChange);
-    if (change.kind === "promote") this.metrics.promotions++;
-    return { id, index };
+    return this.#changer.changeAsLeader(change);
   }
 
   /** Asks the leader, whoever that is now; waits for one. Rejects with Refused. */

@@ -3,7 +3,7 @@
 import { logger } from "../../platform/log.ts";
 import { decodeCommand } from "../codec.ts";
 import type { AnswerOf, Command } from "../command.ts";
-import type { Consensus, Host } from "../consensus.ts";
+import type { Consensus, Host, Network, Timing } from "../consensus.ts";
 import { Refused } from "../mvcc/errors.ts";
 import { decodeConfChange, isJoint } from "../raft/configuration.ts";
 import {
@@ -26,20 +26,6 @@ import { Disk, type Write } from "./disk.ts";
 import { numberOf, opened, seal } from "./envelope.ts";
 import { type Proposal, Proposals } from "./proposals.ts";
 import { Reads } from "./reads.ts";
-
-/** Where messages go. None is waited for, and any may be lost. */
-export interface Network {
-  send(messages: readonly Message[]): void;
-  /** When the connection to a member was made that stands, in milliseconds; undefined while there is none. */
-  connectedSince(id: bigint): number | undefined;
-}
-
-export interface Timing {
-  /** Milliseconds between two ticks. */
-  tickMillis: number;
-  /** Milliseconds of the shortest election timeout. */
-  electionMillis: number;
-}
 
 /** Most entries and bytes that are proposed at once. */
 const BATCH_ENTRIES = 1024;

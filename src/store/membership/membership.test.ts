@@ -1,7 +1,10 @@
 import { describe, expect, test } from "bun:test";
+import type { Refused } from "../mvcc/errors.ts";
+import { NOBODY } from "../raft/configuration.ts";
 import { BootstrapError, checkInitialCluster, checkTimeouts, matchMembers, newCluster, parseInitialCluster } from "./bootstrap.ts";
 import { clusterIdOf, memberIdOf } from "./id.ts";
 import { decodeBase, encodeBase, encodeContext, Membership } from "./members.ts";
+import { confChangeOf, type MemberChange, type View } from "./operations.ts";
 
 const refused = (run: () => unknown): string => {
   try {
@@ -83,4 +86,62 @@ test("members come as learners, are promoted, renamed and removed for good; a ba
   expect(again.state()).toEqual(membership.state());
   expect(again.wasRemoved(own!)).toBe(true);
   expect(again.members).toEqual([{ id: 5n, name: "b", peerUrls: ["http://h2:9"], clientUrls: ["http://h2:2"] }]);
+});
+
+describe("a change that could cost the majority is refused", () => {
+  const follower = (id: bigint, active = true, match = 100) => ({
+    id,
+    learner: false,
+    state: "replicate" as const,
+    match,
+    next: 101,
+    active,
+  });
+  function view(members: { started: boolean; up: boolean }[], learner?: { match: number }): View {
+    const membership = new Membership();
+    const all = members.map(({ started }, i) => ({
+      id: BigInt(i + 1),
+      name: started ? `m${i}` : "",
+      peerUrls: [`http://h${i}:1`],
+      clientUrls: [],
+    }));
+    const learners = learner ? [9n] : [];
+    const voters = all.map((m) => m.id);
+    if (learner) all.push({ id: 9n, name: "", peerUrls: ["http://h9:1"], clientUrls: [] });
+    membership.restore({ members: all, removed: [], version: undefined, configuration: { ...NOBODY, voters, learners } });
+    const up = members.flatMap((m, i) => (m.up ? [BigInt(i + 1)] : []));
+    const followers = [
+      ...voters.slice(1).map((id) => follower(id, up.includes(id))),
+      ...(learner ? [follower(9n, true, learner.match)] : []),
+    ];
+    return { membership, own: 1n, followers, committed: 100, connected: [...up, 9n], token: "t", maxLearners: 1, seconds: 1 };
+  }
+  const here = { started: true, up: true };
+  const away = { started: true, up: false };
+  const never = { started: false, up: false };
+  const attempt = (v: View, kind: MemberChange["kind"], id = 0n, urls = ["http://new:1"]) => {
+    try {
+      return confChangeOf({ kind, id, peerUrls: urls }, v).change.changes[0]!.type;
+    } catch (error) {
+      return (error as Refused).refusal;
+    }
+  };
+  const cases: [what: string, found: () => string, expected: string][] = [
+    ["a second to one", () => attempt(view([here]), "add"), "addVoter"],
+    ["a third while the second never came", () => attempt(view([here, never]), "add"), "not-enough-started"],
+    ["a fourth while one is away", () => attempt(view([here, here, away]), "add"), "unhealthy"],
+    ["a learner while one is away", () => attempt(view([here, here, away]), "addLearner"), "addLearner"],
+    ["a second learner", () => attempt(view([here], { match: 1 }), "addLearner"), "too-many-learners"],
+    ["the same URL", () => attempt(view([here]), "addLearner", 0n, ["http://h0:1"]), "peer-url-exists"],
+    ["no URL", () => attempt(view([here]), "add", 0n, ["h:1"]), "bad-member-urls"],
+    ["a learner that is behind", () => attempt(view([here], { match: 89 }), "promote", 9n), "learner-not-ready"],
+    ["a learner that has enough", () => attempt(view([here], { match: 90 }), "promote", 9n), "addVoter"],
+    ["a voter promoted", () => attempt(view([here, here]), "promote", 2n), "member-not-learner"],
+    ["nobody", () => attempt(view([here]), "remove", 7n), "member-not-found"],
+    ["the last", () => attempt(view([here]), "remove", 1n), "not-enough-started"],
+    ["one that is away", () => attempt(view([here, here, away]), "remove", 3n), "remove"],
+    ["one that is needed", () => attempt(view([here, here, away]), "remove", 2n), "unhealthy"],
+    ["one that never came", () => attempt(view([here, never]), "remove", 2n), "remove"],
+  ];
+  for (const [what, found, expected] of cases) test(`${what}: ${expected}`, () => expect(found()).toBe(expected));
 });

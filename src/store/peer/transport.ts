@@ -3,7 +3,7 @@
 import type { Peer } from "../../rpc/gen/kubun/store/member_pb.ts";
 import type { RpcListener } from "../../rpc/server.ts";
 import type { Address, Client, RpcError, TlsClientOptions, TlsServerOptions } from "../../rpc/types.ts";
-import type { Network } from "../consensus/driver.ts";
+import type { Network } from "../consensus.ts";
 import type { ClusterMember } from "../membership/members.ts";
 import type { Message, Propose } from "../raft/types.ts";
 import type { Identity } from "../wal/format.ts";

@@ -1,0 +1,52 @@
+// Changes of who the members are, asked of any member and made by the leader.
+
+import type { Member } from "../member.ts";
+import { Refused } from "../mvcc/errors.ts";
+import { confChangeOf, type MemberChange } from "./operations.ts";
+
+/** As proto/kubun/store/member.proto numbers them. */
+const KINDS = { add: 0, addLearner: 1, promote: 2, remove: 3, update: 4 } as const;
+/** Milliseconds that the leader has to answer. */
+const TIMEOUT = 7000;
+
+export class MembershipChanger {
+  readonly #member: Member;
+  readonly #token: string;
+  readonly #maxLearners: number;
+
+  /** @param token --initial-cluster-token, which ids of new members are made from */
+  constructor(member: Member, token: string, maxLearners: number) {
+    this.#member = member;
+    this.#token = token;
+    this.#maxLearners = maxLearners;
+  }
+
+  /** Through the leader; resolves once it is applied here. Rejects with Refused. */
+  async change(change: MemberChange): Promise<{ id: bigint }> {
+    const member = this.#member;
+    if (member.consensus.isLeader) return this.changeAsLeader(change);
+    const { kind, id } = change;
+    const peerUrls = [...change.peerUrls];
+    const done = await member.askLeader((peer) => peer.changeMembers({ kind: KINDS[kind], id, peerUrls }, { timeout: TIMEOUT }));
+    // One that was removed sees no more of the log.
+    if (kind !== "remove" || id !== member.identity.memberId) await member.consensus.appliedIndex(Number(done.index));
+    return { id: done.id };
+  }
+
+  async changeAsLeader(change: MemberChange): Promise<{ id: bigint; index: number }> {
+    const { consensus, state, identity, transport } = this.#member;
+    if (!consensus.isLeader) throw new Refused("not-leader");
+    const { id, change: confChange } = confChangeOf(change, {
+      membership: state.membership,
+      own: identity.memberId,
+      followers: consensus.followers,
+      committed: consensus.committedIndex,
+      connected: transport.connected,
+      token: this.#token,
+      maxLearners: this.#maxLearners,
+      seconds: Math.floor(Date.now() / 1000),
+    });
+    const { index } = await consensus.change(confChange);
+    return { id, index };
+  }
+}
