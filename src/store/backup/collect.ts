@@ -15,7 +15,8 @@ const byRevision = (a: Version, b: Version) => a.modRevision - b.modRevision || 
  */
 export function* collectVersions(mvcc: Mvcc): Generator<void, Version[]> {
   const { revision, compactRevision, log } = mvcc;
-  const kept = compactRevision > 0 ? yield* pairsAt(mvcc, compactRevision) : [];
+  const kept: Version[] = [];
+  if (compactRevision > 0) yield* pairsAt(mvcc, compactRevision, (v) => kept.push(v));
   // As etcd since 3.5.19: what the compacted revision itself deleted can still be watched from there.
   log.visit(compactRevision, ({ kv }) => {
     if (kv.version === 0) kept.push(kv);
@@ -26,8 +27,7 @@ export function* collectVersions(mvcc: Mvcc): Generator<void, Version[]> {
 }
 
 /** The versions that held at a revision, in order of their keys. Yields as collectVersions() does. */
-export function* pairsAt({ keys }: Mvcc, revision: number): Generator<void, Version[]> {
-  const found: Version[] = [];
+export function* pairsAt({ keys }: Mvcc, revision: number, visit: (v: Version) => void): Generator<void, void> {
   for (let start: string | undefined = ""; start !== undefined; ) {
     let next: string | undefined;
     let seen = 0;
@@ -37,13 +37,12 @@ export function* pairsAt({ keys }: Mvcc, revision: number): Generator<void, Vers
         return false;
       }
       const v = record.at(revision);
-      if (v) found.push(v);
+      if (v) visit(v);
       return true;
     });
     start = next;
     yield;
   }
-  return found;
 }
 
 /** What revisions from one to another changed. */

@@ -16,7 +16,7 @@ export interface HashKv {
 }
 
 /** Bytes hashed before other work has its turn. */
-const SLICE = 4 * 1024 * 1024;
+const SLICE = 1024 * 1024;
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -68,8 +68,13 @@ export function* hashKv(mvcc: Mvcc, at: number): Generator<void, HashKv> {
   };
   if (compactRevision > 0) {
     // Of what is compacted away counts what a compaction at the asked revision would keep; all of it, where that would keep nothing.
-    const live = yield* pairsAt(mvcc, revision);
-    const kept = live.length > 0 ? live.filter((v) => v.modRevision <= compactRevision) : yield* pairsAt(mvcc, compactRevision);
+    const kept: Version[] = [];
+    let any = false;
+    yield* pairsAt(mvcc, revision, (version) => {
+      any = true;
+      if (version.modRevision <= compactRevision) kept.push(version);
+    });
+    if (!any) yield* pairsAt(mvcc, compactRevision, (version) => kept.push(version));
     for (const version of yield* sortInSlices(kept)) {
       add(version);
       if (hasher.due) yield;
