@@ -1,5 +1,5 @@
 // Range requests over the keyspace.
-import { compareBytes, spanOf } from "./key.ts";
+import { spanOf } from "./key.ts";
 import type { Keyspace } from "./keyspace.ts";
 import { NO_BYTES, type RangeAnswer, type RangeRequest, Version } from "./types.ts";
 
@@ -10,7 +10,7 @@ const ORDER: Record<Target, (a: Version, b: Version) => number> = {
   version: (a, b) => a.version - b.version,
   create: (a, b) => a.createRevision - b.createRevision,
   mod: (a, b) => a.modRevision - b.modRevision,
-  value: (a, b) => compareBytes(a.value, b.value),
+  value: (a, b) => a.compareValue(b.bytes, b.valueAt, b.valueEnd),
 };
 
 type Filter = (v: Version) => boolean;

@@ -1,8 +1,7 @@
 // Transactions: what holds decides which operations run, and they run as one
 // revision or not at all.
-import type { KeyValue } from "../../client/etcd.ts";
 import { Refused } from "./errors.ts";
-import { compareBytes, spanOf } from "./key.ts";
+import { spanOf } from "./key.ts";
 import type { Mvcc } from "./mvcc.ts";
 import {
   type Compare,
@@ -15,7 +14,7 @@ import {
   putKey,
   type TxnAnswer,
   type TxnRequest,
-  type Version,
+  Version,
 } from "./types.ts";
 
 /** What a transaction asks of its surroundings. */
@@ -119,7 +118,7 @@ function runPut(mvcc: Mvcc, put: PutRequest): Version | undefined {
   return put instanceof PutInPlace ? mvcc.put(key, put.bytes, lease, put.valueAt, put.valueEnd) : mvcc.put(key, put.value, lease);
 }
 
-const ABSENT: KeyValue = { key: NO_BYTES, value: NO_BYTES, createRevision: 0, modRevision: 0, version: 0, lease: NO_LEASE };
+const ABSENT = new Version("", NO_BYTES, 0, 0, 0, NO_LEASE, 0);
 
 /** A comparison of values fails for a key that is not there; others see zeros. */
 function holds(mvcc: Mvcc, c: Compare): boolean {
@@ -139,7 +138,7 @@ function holds(mvcc: Mvcc, c: Compare): boolean {
   return any ? all : c.target !== "value" && test(c, ABSENT);
 }
 
-function test(c: Compare, kv: KeyValue): boolean {
+function test(c: Compare, kv: Version): boolean {
   const order = difference(c, kv);
   switch (c.op) {
     case "=":
@@ -153,8 +152,8 @@ function test(c: Compare, kv: KeyValue): boolean {
   }
 }
 
-function difference(c: Compare, kv: KeyValue): number {
-  if (c.target === "value") return compareBytes(kv.value, c.value);
+function difference(c: Compare, kv: Version): number {
+  if (c.target === "value") return kv.compareValue(c.value);
   if (c.target === "lease") return kv.lease === c.value ? 0 : kv.lease > c.value ? 1 : -1;
   return kv[c.target] - c.value;
 }

@@ -115,6 +115,11 @@ export type OpAnswer =
 export const NO_BYTES = new Uint8Array(0);
 export const NO_LEASE = 0n;
 
+type CompareParts = {
+  compare(this: Uint8Array, other: Uint8Array, otherStart: number, otherEnd: number, start: number, end: number): number;
+};
+const { compare } = Buffer.prototype as unknown as CompareParts;
+
 /**
  * One version of a key: a pair as of a revision, or the mark that the key was
  * deleted (version 0). Its value may be a part of other bytes, such as the
@@ -172,13 +177,27 @@ export class Version implements KeyValue {
     return this;
   }
 
-  /** A view, which keeps all of `bytes`. */
+  /**
+   * A view where it is a part: the engine makes a buffer object for that, which
+   * stays with `bytes` and costs every collection. What passes over all
+   * versions takes copies, or looks in place.
+   */
   get value(): Uint8Array {
     return this.valueLength === this.bytes.length ? this.bytes : this.bytes.subarray(this.valueAt, this.valueEnd);
   }
 
   get valueLength(): number {
     return this.valueEnd - this.valueAt;
+  }
+
+  /** The value, as bytes that are not a view. */
+  valueBytes(): Uint8Array {
+    return this.valueLength === this.bytes.length ? this.bytes : this.bytes.slice(this.valueAt, this.valueEnd);
+  }
+
+  /** Compares the value with bytes as memcmp does: negative, zero or positive. */
+  compareValue(bytes: Uint8Array, start = 0, end = bytes.length): number {
+    return compare.call(this.bytes, bytes, start, end, this.valueAt, this.valueEnd);
   }
 }
 

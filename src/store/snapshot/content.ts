@@ -4,7 +4,7 @@
 import type { AuthDump } from "../auth/types.ts";
 import type { Alarm } from "../command.ts";
 import { fromPlain, plain } from "../membership/members.ts";
-import { keyText } from "../mvcc/key.ts";
+import { keyBytes, keyText } from "../mvcc/key.ts";
 import type { KeyRecord } from "../mvcc/keyspace.ts";
 import { NO_LEASE, Version } from "../mvcc/types.ts";
 import type { StateMachine } from "../state.ts";
@@ -150,7 +150,8 @@ export class SnapshotLoader {
 }
 
 function flatten(v: Version, into: unknown[]): number {
-  into.push(v.key, v.value, v.createRevision, v.modRevision, v.version, v.lease, v.sub);
+  // Copies, which are gone with the chunk: what is made from a version on demand stays with it.
+  into.push(keyBytes(v.text), v.valueBytes(), v.createRevision, v.modRevision, v.version, v.lease, v.sub);
   return v.text.length + v.valueLength;
 }
 
