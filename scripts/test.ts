@@ -1,7 +1,7 @@
-// `npm test [-- PATH…]`: the tests beside the code in one process, then each
-// end-to-end file in a process of its own, one after the other, because they
-// share the machine's kernel: with the embedded runtime, then with Debian's
-// containerd, and some of them with other stores. Ends with the line `N passed, N failed`.
+// `npm test [-- PATH…]`: the tests beside the code in one process, then those of
+// the store as processes, then each end-to-end file in a process of its own, one
+// after the other, because they share the machine's kernel: with the embedded
+// runtime, then with Debian's containerd, and some of them with other stores. Ends with the line `N passed, N failed`.
 import { dirname, join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
@@ -50,8 +50,10 @@ const stores = process.env.KUBUN_E2E_STORE ? [process.env.KUBUN_E2E_STORE] : ["e
 const isFile = (path: string, name: string) => path.endsWith(`/${name}.test.ts`);
 const e2e = await files("test/e2e/**/*.test.ts");
 const unit = await files("{src,wasm,scripts}/**/*.test.ts");
+const store = await files("test/store/**/*.test.ts");
 const runs: Run[] = [
   ...(unit.length > 0 ? [{ title: "unit tests", files: unit, timeout: 60_000 }] : []),
+  ...(store.length > 0 ? [{ title: "store tests", files: store, timeout: 120_000 }] : []),
   ...(stores.includes("embedded") ? runtimes : []).flatMap((runtime) =>
     e2e
       .filter((f) => runtime === "embedded" || !runtimeless.some((name) => isFile(f, name)))

@@ -49,4 +49,4 @@ test("a server counts calls, messages, their bytes, and how calls ended", async 
   });
   expect(of("/etcdserverpb.Maintenance/Snapshot")).toEqual({ ...none, started: 1, received: 1, sent: 2, sentBytes: 204, ok: 1 });
   expect(of("/etcdserverpb.KV/Put")).toEqual({ ...none, started: 1, unimplemented: 1 });
-});
+}, 30_000);

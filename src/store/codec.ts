@@ -10,6 +10,7 @@ import { type Compare, NO_BYTES, NO_LEASE, type Op, PutInPlace, type RangeReques
 import { readPutRequest, readTxnRequest } from "./wire/requests.ts";
 
 const VERSION = 1;
+const NOTHING: readonly never[] = [];
 const TXN_REQUEST = 2;
 const PUT_REQUEST = 0x0a;
 const KINDS = [
@@ -93,8 +94,9 @@ class Reader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   #at = 0;
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, at: number) {
     this.#bytes = bytes;
+    this.#at = at;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
@@ -193,11 +195,16 @@ export function encodeCommand(command: Command, room = 0): Uint8Array {
   return w.take();
 }
 
-/** Throws on bytes that no version up to this one wrote. */
-export function decodeCommand(bytes: Uint8Array): Command {
-  const request = bytes[0] === PUT_REQUEST || bytes[0] === TXN_REQUEST ? readRequest(bytes) : undefined;
+/**
+ * Throws on bytes that no version up to this one wrote.
+ *
+ * @param at where the command begins
+ * @param keep whether the bytes are the entry's own, so that the store may keep them rather than a copy
+ */
+export function decodeCommand(bytes: Uint8Array, at = 0, keep = false): Command {
+  const request = bytes[at] === PUT_REQUEST || bytes[at] === TXN_REQUEST ? readRequest(bytes, at, keep) : undefined;
   if (request) return request;
-  const r = new Reader(bytes);
+  const r = new Reader(bytes, at);
   const version = r.byte();
   if (version !== VERSION) throw new Error(`a log entry has encoding ${version}, which a newer version of kubun wrote`);
   const kind = r.byte();
@@ -260,15 +267,16 @@ function encodeSent(sent: SentRequest, room: number): Uint8Array {
   return entry;
 }
 
-/** A copy is read, which doesn't keep the segment. */
-function readRequest(bytes: Uint8Array): Command | undefined {
-  const own = bytes.slice();
-  if (own[0] === TXN_REQUEST) {
-    const txn = readTxnRequest(own, 1);
+function readRequest(bytes: Uint8Array, at: number, keep: boolean): Command | undefined {
+  // A view would keep the segment that it was read from.
+  const own = keep ? bytes : bytes.slice(at);
+  const from = keep ? at : 0;
+  if (own[from] === TXN_REQUEST) {
+    const txn = readTxnRequest(own, from + 1);
     return txn && { type: "txn", by: ANONYMOUS, ...txn };
   }
-  const put = readPutRequest(own);
-  return put && { type: "txn", by: ANONYMOUS, compare: [], success: [put], failure: [] };
+  const put = readPutRequest(own, from);
+  return put && { type: "txn", by: ANONYMOUS, compare: NOTHING, success: [put], failure: NOTHING };
 }
 
 function named<const T extends readonly string[]>(names: T, index: number): T[number] {

@@ -2,47 +2,13 @@
 // the clients were told must still be true of one history.
 import { afterEach, describe, expect, test } from "bun:test";
 import { allServing, judge, leaderOf, serving } from "./support/checks.ts";
-import { type ClusterOptions, type Kind, type Member, StoreCluster } from "./support/cluster.ts";
+import type { Member, StoreCluster } from "./support/cluster.ts";
 import { until } from "./support/commands.ts";
 import { noHosts } from "./support/hosts.ts";
-import { Load, PREFIX } from "./support/load.ts";
-import { Watcher } from "./support/watcher.ts";
+import { elected, kind, others, scenes } from "./support/scene.ts";
 
-const kind = (process.env.KUBUN_STORE_KIND ?? "kubun") as Kind;
-const TIMING = ["--heartbeat-interval", "50", "--election-timeout", "500"];
-
-const open: AsyncDisposable[] = [];
-afterEach(async () => {
-  for (const o of open.splice(0).reverse()) await o[Symbol.asyncDispose]();
-});
-
-interface Scene {
-  cluster: StoreCluster;
-  load: Load;
-  /** One watch of all that goes on, hopping from member to member when told, and one that stays. */
-  watchers: Watcher[];
-}
-
-async function scene(options: Partial<ClusterOptions> = {}): Promise<Scene> {
-  const cluster = await StoreCluster.make({ kind, flags: TIMING, ...options });
-  open.push(cluster);
-  await allServing(cluster);
-  const load = new Load(cluster.endpoints);
-  const watchers = [new Watcher(cluster.endpoints, PREFIX), new Watcher([cluster.endpoints[0]!], PREFIX)];
-  open.push({
-    async [Symbol.asyncDispose]() {
-      await load.stop().catch(() => undefined);
-      for (const w of watchers) await w.stop();
-    },
-  });
-  await load.progress(50);
-  return { cluster, load, watchers };
-}
-
-const others = (cluster: StoreCluster, m: Member) => cluster.members.filter((o) => o !== m);
-
-/** Resolves once these have elected one of them. */
-const elected = (cluster: StoreCluster, among: Member[]) => leaderOf(cluster, among);
+const { scene, end } = scenes();
+afterEach(end);
 
 describe(`three members of ${kind}`, () => {
   test("lose nothing and show one history while the leader is killed, time after time", async () => {

@@ -3,10 +3,11 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { createClient } from "../../src/rpc/client.ts";
 import { AlarmRequest_AlarmAction, AlarmType, KV, Maintenance } from "../../src/rpc/gen/etcd/rpc_pb.ts";
 import { Code, RpcError } from "../../src/rpc/types.ts";
-import { allServing, ask, judge, serving } from "./support/checks.ts";
+import { allServing, ask, judge, sameHashes, serving } from "./support/checks.ts";
 import { type ClusterOptions, type Member, StoreCluster } from "./support/cluster.ts";
 import { must, until } from "./support/commands.ts";
 import { Load } from "./support/load.ts";
+import { TIMING } from "./support/scene.ts";
 import { beginFrame, flipBit, frames, tear, truncate } from "./support/wal-damage.ts";
 import { bytes, endOf, text } from "./support/watcher.ts";
 
@@ -81,6 +82,42 @@ describe.skipIf(noMounts !== undefined)("a member whose disk is full", () => {
     await until("room to be noticed", () => put(member, "/after", "x"));
     expect((await alarms(member)).alarms).toEqual([]);
     expect(await all(member, "/after")).toEqual(new Map([["/after", "x"]]));
+  });
+
+  test("does not keep the others of its cluster from going on, and catches up when there is room", async () => {
+    const cluster = await make({ members: 3, diskBytes: 8 * MIB, flags: TIMING });
+    const full = cluster.members[2]!;
+    must("mount", "-o", `remount,size=${MIB}`, full.dataDir);
+    const other = cluster.members[0]!;
+    const acknowledged = new Map<string, string>();
+    for (let n = 0; n < 30; n++) {
+      const value = `${n} `.repeat(25_000);
+      await until("a write to be taken", async () => {
+        await put(other, `/fill/${n}`, value);
+        return true;
+      });
+      acknowledged.set(`/fill/${n}`, value);
+    }
+    expect(await all(other, "/fill/")).toEqual(acknowledged);
+    await until(
+      "the full one to say so",
+      async () => (await alarms(full)).alarms.some((a) => a.alarm === AlarmType.NOSPACE),
+      30_000,
+      () => full.log,
+    );
+    must("mount", "-o", `remount,size=${64 * MIB}`, full.dataDir);
+    if (!full.running) full.start();
+    await until(
+      "it to catch up",
+      async () => (await all(full, "/fill/")).size === acknowledged.size,
+      30_000,
+      () => cluster.logs(),
+    );
+    expect(await all(full, "/fill/")).toEqual(acknowledged);
+    await disarm(other);
+    const end = await put(full, "/after", "x");
+    await allServing(cluster);
+    await sameHashes(cluster, Number(end.header!.revision));
   });
 });
 

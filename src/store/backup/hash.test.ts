@@ -90,7 +90,7 @@ test("Hash is of the data, and not of how far the log is", async () => {
   expect((await api.hash({})).hash).toBe(hash);
   await client.txn([], [{ type: "put", key: bytes("a"), value: bytes("1") }]);
   expect((await api.hash({})).hash).not.toBe(hash);
-});
+}, 30_000);
 
 test("defragmentation frees the disk of what was compacted away", async () => {
   await using store = await serve();
@@ -112,7 +112,7 @@ test("defragmentation frees the disk of what was compacted away", async () => {
   await api.defragment({});
   expect(used()).toBeLessThan(10_000_000);
   expect((await client.range(bytes("k"))).kvs[0]!.value.length).toBe(500_000);
-});
+}, 30_000);
 
 test("a downgrade is checked, agreed on, told, kept over a restart, and called off", async () => {
   await using store = await serve();
@@ -147,4 +147,4 @@ test("a downgrade is checked, agreed on, told, kept over a restart, and called o
   await second.downgrade({ action: Action.CANCEL });
   expect((await second.status({})).storageVersion).toBe("3.6.0");
   await restored.stop();
-});
+}, 30_000);

@@ -123,7 +123,7 @@ test("keys, revisions, history and leases come back, whatever was done before", 
     }),
     { numRuns: 150 },
   );
-});
+}, 30_000);
 
 test("a backup is of one revision, whatever is written and compacted while it is gathered", () => {
   const state = new StateMachine();
@@ -147,7 +147,7 @@ test("a backup is of one revision, whatever is written and compacted while it is
   expect([back.mvcc.revision, back.mvcc.compactRevision]).toEqual([revision, 9000]);
   const at = (s: StateMachine) => s.mvcc.range({ key: Uint8Array.of(0), end: Uint8Array.of(0), revision }).kvs.map((kv) => ({ ...kv }));
   expect(at(back)).toEqual(at(state));
-});
+}, 30_000);
 
 test("revisions that a restore had bumped leave a gap, which is taken as compacted", () => {
   const state = new StateMachine();
@@ -165,7 +165,7 @@ test("revisions that a restore had bumped leave a gap, which is taken as compact
   const back = new StateMachine();
   loadBackend(reader(bumped), back, 0);
   expect([back.mvcc.revision, back.mvcc.compactRevision, back.mvcc.keys.live]).toEqual([1_000_006, 1_000_005, 6]);
-});
+}, 30_000);
 
 test("a pair's bytes are those of etcd", () => {
   const state = new StateMachine();
@@ -192,4 +192,4 @@ test("a pair's bytes are those of etcd", () => {
   expect(decodeRevision(key.subarray(1))).toBeUndefined();
   expect(() => decodeKeyValue({ main: 9, sub: 0, tombstone: false }, value)).toThrow("revision 2 and version 1");
   expect(() => decodeKeyValue({ main: 2, sub: 0, tombstone: false }, value.subarray(0, 40))).toThrow("cut short");
-});
+}, 30_000);

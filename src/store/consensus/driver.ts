@@ -23,7 +23,7 @@ import {
 import type { Wal, WalError } from "../wal/wal.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Disk, type Write } from "./disk.ts";
-import { numberOf, opened, seal } from "./envelope.ts";
+import { commandAt, numberOf, seal } from "./envelope.ts";
 import { type Proposal, Proposals } from "./proposals.ts";
 import { Reads } from "./reads.ts";
 
@@ -320,7 +320,7 @@ export class RaftConsensus implements Consensus {
   #applyCommand(entry: Entry): void {
     const number = numberOf(entry.data, this.#origin);
     const proposal = number > 0 ? this.#proposals.applied(number) : undefined;
-    const command = proposal ? proposal.command : decodeCommand(opened(entry.data));
+    const command = proposal ? proposal.command : decodeCommand(entry.data, commandAt(entry.data), true);
     try {
       const answer = this.#host.apply(entry, command);
       proposal?.resolve(answer);

@@ -35,5 +35,5 @@ export function numberOf(data: Uint8Array, origin: Uint8Array): number {
   return (data[13]! | (data[14]! << 8)) * 0x1_0000_0000 + low;
 }
 
-/** The command's bytes. */
-export const opened = (data: Uint8Array): Uint8Array => (data[0] === TAG ? data.subarray(ENVELOPE) : data);
+/** Where the command begins. */
+export const commandAt = (data: Uint8Array): number => (data[0] === TAG ? ENVELOPE : 0);

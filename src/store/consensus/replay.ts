@@ -10,7 +10,7 @@ import type { SnapshotPace } from "../snapshot/pace.ts";
 import type { StateMachine } from "../state.ts";
 import { BASE, type Entry as LogEntry } from "../wal/format.ts";
 import type { LogVisitor } from "../wal/wal.ts";
-import { opened } from "./envelope.ts";
+import { commandAt } from "./envelope.ts";
 
 /** Entries kept for followers, and their bytes. */
 const CATCH_UP = 5000;
@@ -122,7 +122,7 @@ export class Replay implements LogVisitor {
       return state.pass(index, term);
     }
     try {
-      state.apply(index, term, decodeCommand(opened(data)), this.#now);
+      state.apply(index, term, decodeCommand(data, commandAt(data)), this.#now);
     } catch (error) {
       // Refused then, refused now.
       if (!(error instanceof Refused)) throw error;

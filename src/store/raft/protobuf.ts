@@ -151,6 +151,12 @@ export class Reader {
     return this.#bytes.subarray(start, end);
   }
 
+  /** A copy, which does not keep the message. */
+  copy(): Uint8Array {
+    const [start, end] = this.#range();
+    return this.#bytes.slice(start, end);
+  }
+
   message(): Reader {
     const [start, end] = this.#range();
     return new Reader(this.#bytes, start, end);

@@ -248,7 +248,7 @@ function readEntry(r: Reader): Entry {
     if (field === 1) index = r.uint();
     else if (field === 2) term = r.uint();
     else if (field === 3) type = r.uint();
-    else if (field === 4) data = r.bytes().slice();
+    else if (field === 4) data = r.copy();
     else r.skip();
   }
   return { index, term, type: entryType(type), data };
@@ -291,7 +291,7 @@ function readPropose(r: Reader, head: Head): Message {
   const datas: Uint8Array[] = [];
   for (let field = r.next(); field !== 0; field = r.next()) {
     if (field === 1) kind = r.uint();
-    else if (field === 2) datas.push(r.bytes().slice());
+    else if (field === 2) datas.push(r.copy());
     else r.skip();
   }
   if (kind !== EntryType.normal && kind !== EntryType.confChange) throw new RangeError(`a proposal has an unknown type ${kind}`);

@@ -212,6 +212,7 @@ test("a log entry that is the request itself reads back as what was proposed", (
         const entry = encodeCommand({ type: "txn", by: ANONYMOUS, ...read, sent }, room);
         expect(entry.length).toBe(room + 1 + request.length);
         expect(plainTxn(back(entry.subarray(room)))).toEqual(plainTxn(read));
+        expect(plainTxn(decodeCommand(entry, room, true) as never)).toEqual(plainTxn(read));
         expect(plainTxn(readTxnRequest(sent.entry, sent.at)!)).toEqual(plainTxn(read));
         // Of somebody, it goes the long way.
         const by = { user: "alice", revision: 3 };
@@ -225,6 +226,7 @@ test("a log entry that is the request itself reads back as what was proposed", (
         const sent = sentRequest("PutRequest", putRequest, 8);
         const entry = encodeCommand({ type: "txn", by: ANONYMOUS, compare: [], success: [op], failure: [], sent }, room);
         expect(back(entry.subarray(room)).success.map(plain)).toEqual([plain(op)]);
+        expect((decodeCommand(entry, room, true) as never as TxnRequest).success.map(plain)).toEqual([plain(op)]);
         expect(plain(readPutRequest(sent.entry, sent.at)!)).toEqual(plain(op));
         expect(decodeCommand(entry.subarray(room)).by).toEqual(ANONYMOUS);
       }

@@ -2,10 +2,11 @@
 // to store by chance (ids, addresses, times, sizes) has been given names, so
 // that two stores can be compared line by line.
 import { type DescMessage, fromBinary, toJsonString } from "@bufbuild/protobuf";
+import { until } from "./commands.ts";
 import { Program } from "./program.ts";
 
 /** A command line of etcdctl, or one with more to it. */
-export type Step = string | Run | Background;
+export type Step = string | Run | Background | Fill;
 
 export interface Run {
   run: string;
@@ -14,6 +15,10 @@ export interface Run {
   save?: Record<string, RegExp>;
   /** The output is a protobuf message of this type. */
   decode?: DescMessage;
+  /** Don't compare the output: how much it took to get there is the store's own business. */
+  quiet?: boolean;
+  /** Lines, and members within them, come in the order of ids, which is chance. */
+  sort?: boolean;
   /** Compare hashes, too: no ids of leases are in the data. */
   exact?: boolean;
   env?: Record<string, string>;
@@ -25,11 +30,18 @@ export interface Background {
   stdin?: string;
   /** Wait for this in the output, if it says when the steps below may begin. */
   ready?: RegExp;
+  /** Wait until the store has one watcher more. */
+  watching?: boolean;
   /** What is done meanwhile. */
   meanwhile: Step[];
   /** Wait for this in the output before it is ended; it must stand at the end of all that is expected. */
   until: RegExp;
   save?: Record<string, RegExp>;
+}
+
+/** Puts values of so many bytes until one is refused; what is compared is how. */
+export interface Fill {
+  fill: number;
 }
 
 export interface Subject {
@@ -39,6 +51,8 @@ export interface Subject {
   peers: readonly string[];
   /** For files of the commands, as $DIR. */
   dir: string;
+  /** Ids of the members, as $IDn and in the output MEMBERn. */
+  ids?: readonly bigint[];
 }
 
 /** Splits a command line as a shell does: blanks, single and double quotes, no expansion. */
@@ -79,18 +93,37 @@ export class Terminal {
 
   constructor(subject: Subject) {
     this.#subject = subject;
+    for (const [i, id] of (subject.ids ?? []).entries()) {
+      this.#ids.set(id, `MEMBER${i}`);
+      this.#saved.set(`ID${i}`, id.toString(16));
+    }
   }
 
   /** What the commands and their output look like, one after the other. */
   async transcript(steps: readonly Step[]): Promise<string> {
     let told = "";
     for (const step of steps) {
-      told +=
-        typeof step === "object" && "background" in step
-          ? await this.#background(step)
-          : await this.#run(typeof step === "string" ? { run: step } : step);
+      if (typeof step === "string") told += await this.#run({ run: step });
+      else if ("background" in step) told += await this.#background(step);
+      else if ("fill" in step) told += await this.#fill(step);
+      else told += await this.#run(step);
     }
     return told;
+  }
+
+  async #fill({ fill }: Fill): Promise<string> {
+    const value = "x".repeat(fill);
+    for (let n = 0; ; n++) {
+      const child = this.#start(`put /fill/${n}`, value);
+      child.closeInput();
+      const { code, err } = await child.ended();
+      if (code !== 0) return `... etcdctl put /fill/N\n${complaints(err)}exit code ${code}\n`;
+    }
+  }
+
+  async #watchers(): Promise<number> {
+    const metrics = await (await fetch(`http://${this.#subject.endpoints[0]}/metrics`)).text();
+    return Number(/^etcd_debugging_mvcc_watcher_total (\d+)/m.exec(metrics)?.[1]);
   }
 
   /** With $DIR, $ENDPOINTn, $PEERn and what was kept in place of their names. */
@@ -105,7 +138,8 @@ export class Terminal {
 
   #start(line: string, input: string, env: Record<string, string> = {}): Program {
     return new Program(["etcdctl", ...words(line).map((w) => this.#expand(w))], {
-      env: { ETCDCTL_API: "3", ETCDCTL_ENDPOINTS: this.#subject.endpoints.join(","), ...env },
+      // etcdctl takes both for a mistake.
+      env: { ETCDCTL_API: "3", ETCDCTL_ENDPOINTS: line.includes("--endpoints") ? undefined : this.#subject.endpoints.join(","), ...env },
       input: this.#expand(input),
       cwd: this.#subject.dir,
     });
@@ -119,7 +153,7 @@ export class Terminal {
     }
   }
 
-  async #run({ run, stdin = "", save, decode, exact, env }: Run): Promise<string> {
+  async #run({ run, stdin = "", save, decode, exact, sort, quiet, env }: Run): Promise<string> {
     const child = this.#start(run, stdin, env);
     child.closeInput();
     const timer = setTimeout(() => child.signal("SIGKILL"), 60_000);
@@ -127,15 +161,18 @@ export class Terminal {
     clearTimeout(timer);
     const out = decode && code === 0 ? `${toJsonString(decode, fromBinary(decode, raw))}\n` : new TextDecoder().decode(raw);
     this.#keep(save, out, run);
-    return `$ etcdctl ${run}\n${this.named(out + complaints(err), exact)}${code ? `exit code ${code}\n` : ""}`;
+    const named = quiet ? "" : this.named(out + complaints(err), exact);
+    return `$ etcdctl ${run}\n${sort ? sorted(named) : named}${code ? `exit code ${code}\n` : ""}`;
   }
 
-  async #background({ background, stdin, ready, meanwhile, until: end, save }: Background): Promise<string> {
+  async #background({ background, stdin, ready, watching, meanwhile, until: last, save }: Background): Promise<string> {
+    const before = watching ? await this.#watchers() : 0;
     await using child = this.#start(background, stdin ?? "");
+    if (watching) await until("the store to have the watcher", async () => (await this.#watchers()) > before);
     if (ready) await child.printed(ready);
     this.#keep(save, child.out, background);
     const done = await this.transcript(meanwhile);
-    await child.printed(end);
+    await child.printed(last);
     const { out } = await child.ended("SIGINT");
     return `$ etcdctl ${background} &\n${done.replace(/^/gm, "  ").trimEnd()}\n${this.named(out)}`;
   }
@@ -164,6 +201,20 @@ export class Terminal {
     for (const id of readings) this.#ids.set(id, name);
     return name;
   }
+}
+
+/** Lines in order, and in each what stands between commas in quotes, or objects of a list. */
+function sorted(text: string): string {
+  const line = (l: string) =>
+    l
+      .replace(/="([^"]*,[^"]*)"/g, (_, list: string) => `="${list.split(",").sort().join()}"`)
+      .replace(/(?<=\[)(\{.*\})(?=\])/g, (list) =>
+        list
+          .split(/(?<=\}),(?=\{)/)
+          .sort()
+          .join(),
+      );
+  return text.split("\n").map(line).sort().join("\n").trim().concat("\n");
 }
 
 /** What etcdctl says on its stderr, without where and when. */
