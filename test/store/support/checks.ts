@@ -37,30 +37,31 @@ export async function serving(m: Member, milliseconds = 30_000): Promise<void> {
 
 export const allServing = (cluster: StoreCluster) => Promise.all(cluster.members.map((m) => serving(m)));
 
-/** The member that leads as these members, or all, say. */
-export async function leaderOf(cluster: StoreCluster, among: readonly Member[] = cluster.members): Promise<Member> {
-  return until(
+/** The one of these that thinks it leads, if any; of two, the one of the later term does. */
+export async function leadingNow(among: readonly Member[]): Promise<Member | undefined> {
+  const asked = among
+    .filter((m) => m.running)
+    .map((m) =>
+      statusOf(m).then(
+        (status) => ({ m, status }),
+        () => undefined,
+      ),
+    );
+  const leading = (await Promise.all(asked)).filter(
+    (s) => s !== undefined && s.status.leader !== 0n && s.status.leader === s.status.header!.memberId,
+  );
+  leading.sort((a, b) => Number(b!.status.raftTerm - a!.status.raftTerm));
+  return leading[0]?.m;
+}
+
+/** Resolves with the one of these, or of all members, that leads. */
+export const leaderOf = (cluster: StoreCluster, among: readonly Member[] = cluster.members): Promise<Member> =>
+  until(
     "a leader",
-    async () => {
-      const all = await Promise.all(
-        among
-          .filter((m) => m.running)
-          .map((m) =>
-            statusOf(m).then(
-              (status) => ({ m, status }),
-              () => undefined,
-            ),
-          ),
-      );
-      const leading = all.filter((s) => s && s.status.leader !== 0n && s.status.leader === s.status.header!.memberId);
-      // Of two that think they lead, the one of the later term does.
-      leading.sort((a, b) => Number(b!.status.raftTerm - a!.status.raftTerm));
-      return leading[0]?.m;
-    },
+    () => leadingNow(among),
     30_000,
     () => cluster.logs(),
   );
-}
 
 /**
  * Stops the load, and throws an Error unless all members serve the same history,

@@ -43,6 +43,8 @@ export class Load {
   readonly acknowledged: number[];
   /** Calls without an answer. */
   unanswered = 0;
+  /** Calls that found nobody to ask. */
+  refused = 0;
   #clock = 0;
   #values = 0;
   #stopped = false;
@@ -111,7 +113,10 @@ export class Load {
       return { answer, call, return: ++this.#clock };
     } catch (error) {
       if (!(error instanceof RpcError)) throw error;
-      if (refusedForSure(error)) return undefined;
+      if (refusedForSure(error)) {
+        this.refused++;
+        return undefined;
+      }
       if (!MAYBE.has(error.code)) throw error;
       this.unanswered++;
       return { answer: undefined, call, return: Number.POSITIVE_INFINITY };
