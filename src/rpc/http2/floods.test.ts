@@ -24,6 +24,8 @@ const serve = (limits = {}, options = {}) =>
         if (end && size > 0) {
           stream.sendHeaders([":status", "200"]);
           stream.sendData(new Uint8Array(size), true);
+          running--;
+          return { headers() {}, data() {}, failed() {} };
         }
         return { headers() {}, data: (chunk) => stream.consume(chunk.length), failed: () => void running-- };
       },
@@ -146,12 +148,15 @@ test("a list of small references to a large field stays within the limit of list
 });
 
 test("streams that are reset leave nothing behind, and never more than the limit run", async () => {
+  while (running > 0) await Bun.sleep(1);
   most = 0;
   const peer = await RawPeer.connect(port);
   peer.send((f) => f.preface().times(1500, (i) => f.headers(1 + 2 * i, request(), Flag.END_HEADERS)));
   await peer.settled();
   expect(peer.lines.filter((line) => line.endsWith("REFUSED_STREAM")).length).toBe(500);
+  expect([running, most]).toEqual([1000, 1000]);
   peer.end();
+  while (running > 0) await Bun.sleep(1);
   const other = await RawPeer.connect(port);
   await other.send((f) => f.preface().headers(1, request("/5"))).settled();
   expect(other.lines).toContain("DATA 1 END_STREAM");
