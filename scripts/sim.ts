@@ -1,7 +1,10 @@
 // `bun run sim --seeds N [--from S]`: simulated histories of Raft, each of a
 // seed, on all cores. `bun run sim --seed S` replays one and tells what happens.
+// `bun run sim --mutants [--seeds N]`: which of the mistakes of mutants.ts are found.
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { mutants } from "../src/store/raft/sim/mutants.ts";
 import { simulate } from "../src/store/raft/sim/simulation.ts";
 
 const { values } = parseArgs({
@@ -9,6 +12,7 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "2000" },
     from: { type: "string" },
     seed: { type: "string" },
+    mutants: { type: "boolean", default: false },
     workers: { type: "string", default: `${availableParallelism()}` },
     /** Internal: run these seeds in this process. */
     part: { type: "string" },
@@ -23,6 +27,7 @@ const whole = (flag: string, text: string) => {
 
 if (values.seed !== undefined) replay(whole("seed", values.seed));
 else if (values.part !== undefined) runPart(values.part);
+else if (values.mutants) process.exit(await runMutants(whole("seeds", values.seeds), Math.max(1, whole("workers", values.workers))));
 else
   process.exit(
     await runAll(whole("seeds", values.seeds), whole("from", values.from ?? "1"), Math.max(1, whole("workers", values.workers))),
@@ -79,4 +84,23 @@ async function runAll(seeds: number, from: number, workers: number): Promise<num
     `${sums.histories} histories, ${sums.failures} failures: ${minutes} minutes of virtual time, ${sums.entries} entries, ${sums.answered} answers, in ${seconds} s`,
   );
   return sums.failures > 0 ? 1 : 0;
+}
+
+/** The first seed that shows each mistake, or that none does. */
+async function runMutants(seeds: number, workers: number): Promise<number> {
+  const queue = [...mutants.entries()];
+  let missed = 0;
+  const worker = async () => {
+    for (let next = queue.shift(); next; next = queue.shift()) {
+      const [index, { name }] = next;
+      const script = join(import.meta.dirname, "../src/store/raft/sim/mutant.ts");
+      const p = Bun.spawn([process.execPath, script, `${index}`, `${seeds}`], { stdout: "pipe", stderr: "inherit" });
+      const { seed, error } = JSON.parse(await new Response(p.stdout).text());
+      if (seed === undefined) missed++;
+      console.log(seed === undefined ? `missed   ${name}` : `${`seed ${seed}`.padEnd(9)}${name}\n         ${error.split("\n", 1)[0]}`);
+    }
+  };
+  await Promise.all(Array.from({ length: workers }, worker));
+  console.log(`${mutants.length} mistakes, ${missed} missed within ${seeds} seeds`);
+  return missed > 0 ? 1 : 0;
 }

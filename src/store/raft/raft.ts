@@ -4,6 +4,7 @@
 import { encodeConfChange } from "./configuration.ts";
 import { answerVote, isVoteRequest } from "./election.ts";
 import { Leader } from "./leader.ts";
+import { bytesOf } from "./log.ts";
 import { Node } from "./node.ts";
 import { optionsOf } from "./options.ts";
 import {
@@ -227,7 +228,7 @@ export class Raft implements RaftCore {
       // More than is due, so that it is not done again for each entry.
       let bytes = log.bytes - options.catchUpBytes * 0.75;
       for (let i = log.base.index + 1; i <= applied && bytes > 0; i++) {
-        bytes -= log.at(i).data.length;
+        bytes -= bytesOf(log.at(i));
         to = Math.max(to, i);
       }
     } else if (to - log.base.index < options.catchUpEntries / 4) return;

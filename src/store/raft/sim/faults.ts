@@ -11,6 +11,8 @@ export interface Site {
   schedule: Schedule;
   network: SimNetwork;
   electionMillis: number;
+  /** Whoever comes to lead is struck soon. */
+  hunts: boolean;
   machines(): readonly Machine[];
   /** A machine that knows nothing, to be added as a member. */
   newMachine(): Machine;
@@ -50,45 +52,39 @@ function weightsOf(random: Random): Weights {
 export class Faults {
   readonly #site: Site;
   readonly #weights: Weights;
-  /** In some histories, whoever comes to lead is struck soon. */
-  readonly #hunts: boolean;
   #over = false;
 
   constructor(site: Site) {
     this.#site = site;
     this.#weights = weightsOf(site.random);
-    this.#hunts = site.random.chance(0.25);
   }
 
   /** @param pause longest time in milliseconds between two faults */
   start(pause: number): void {
-    if (this.#hunts) this.#hunt(0);
-    this.#next(pause);
-  }
-
-  #next(pause: number): void {
     const { schedule, random } = this.#site;
     schedule.after(random.between(0, pause), () => {
       if (this.#over) return;
       this.#do(random.weighted(this.#weights));
-      this.#next(pause);
+      this.start(pause);
     });
   }
 
-  #hunt(struck: number): void {
-    const { schedule, random } = this.#site;
-    schedule.after(5, () => {
-      if (this.#over) return;
-      const leader = this.#newestLeader();
-      const term = leader?.raft?.status.term ?? 0;
-      this.#hunt(Math.max(struck, term));
-      if (!leader || term <= struck || random.chance(0.3)) return;
-      schedule.after(random.between(0, 40), () => {
-        if (!leader.up || this.#over) return;
-        if (random.chance(0.5)) leader.crash();
-        else this.#isolate(leader);
+  /** Strikes at who comes to lead: before it has told anybody, or soon after. */
+  leads(machine: Machine): void {
+    const { schedule, random, hunts } = this.#site;
+    if (!hunts || this.#over) return;
+    if (random.chance(0.4)) {
+      this.#isolate(machine);
+      schedule.after(random.between(50, 800), () => this.#site.network.heal());
+    } else if (random.chance(0.7)) {
+      schedule.after(random.between(0, random.pick([10, 40])), () => {
+        if (!machine.up || this.#over) return;
+        machine.crash();
+        schedule.after(random.between(50, 800), () => {
+          if (!machine.up) machine.start();
+        });
       });
-    });
+    }
   }
 
   #newestLeader(): Machine | undefined {

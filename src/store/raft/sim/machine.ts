@@ -33,6 +33,8 @@ export interface World {
   /** A number that nobody had before, for proposals and reads. */
   unique(): number;
   trace(line: () => string): void;
+  /** Before anybody else hears of it. */
+  onLeader(machine: Machine): void;
 }
 
 export type Answer = { ok: unknown } | { refused: string };
@@ -249,6 +251,7 @@ export class Machine {
     if (ready.write !== undefined) this.#write(ready);
     if (ready.status?.role === "leader")
       observer.leads(this.id, ready.status, (index) => (index <= this.#base ? Infinity : this.#terms[index]));
+    if (ready.status?.role === "leader") this.#world.onLeader(this);
     for (const message of ready.messages) this.#send(raft, message);
     for (const entry of ready.committed) this.#apply(entry);
     if (ready.committed.length > 0) raft.appliedTo(ready.committed.at(-1)!.index);

@@ -13,10 +13,13 @@ export interface Edit {
 export interface Mutant {
   name: string;
   edits: readonly Edit[];
+  /** Takes more seeds than a test has time for. */
+  rare?: boolean;
 }
 
 export const mutants: readonly Mutant[] = [
   {
+    rare: true,
     name: "entries of older terms are committed by counting (figure 8)",
     edits: [
       {
@@ -27,6 +30,7 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    rare: true,
     name: "votes are not on the disk",
     edits: [
       {
@@ -57,6 +61,7 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    rare: true,
     name: "votes are given before the disk has them",
     edits: [
       {
@@ -107,6 +112,7 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    rare: true,
     name: "a follower commits what it has instead of what the leader confirmed",
     edits: [
       {
@@ -121,6 +127,7 @@ export const mutants: readonly Mutant[] = [
     edits: [{ file: "leader.ts", find: "commit: Math.min(commit, p.match), round, sentAt", replace: "commit, round, sentAt" }],
   },
   {
+    rare: true,
     name: "a joint configuration counts the new half alone",
     edits: [
       {
@@ -141,6 +148,7 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    rare: true,
     name: "two voters change without a joint configuration",
     edits: [{ file: "configuration.ts", find: "return before.length - kept + (after.size - kept) <= 1;", replace: "return true;" }],
   },
@@ -155,6 +163,7 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    rare: true,
     name: "reads join a round that is under way",
     edits: [
       {
@@ -169,6 +178,7 @@ export const mutants: readonly Mutant[] = [
     edits: [{ file: "leader.ts", find: "return this.node.log.termAt(this.node.commit) === this.node.term;", replace: "return true;" }],
   },
   {
+    rare: true,
     name: "a lease by a clock that stops with the process",
     edits: [
       { file: "sim/machine.ts", find: "clock: () => this.#clock()", replace: "clock: () => (this.ticks ?? 0) * TICK" },
@@ -177,18 +187,22 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    rare: true,
     name: "a lease that lasts twice as long",
     edits: [{ file: "leader.ts", find: "(electionTicks - 1) * tickMillis * 0.9", replace: "(electionTicks - 1) * tickMillis * 2" }],
   },
   {
+    rare: true,
     name: "a lease is kept while leadership is handed over",
     edits: [{ file: "leader.ts", find: "this.#leaseGiven = true;", replace: "" }],
   },
   {
+    rare: true,
     name: "followers vote although they hear from a leader, who holds a lease",
     edits: [{ file: "election.ts", find: "if (!m.transfer && isLed(node)) return;", replace: "" }],
   },
   {
+    rare: true,
     name: "a restarted member does not keep what it promised a leader",
     edits: [
       { file: "node.ts", find: "this.heard = this.term > 1 ? 0 : options.electionTicks;", replace: "this.heard = options.electionTicks;" },
