@@ -6,6 +6,13 @@ const FIXED64 = 1;
 const BYTES = 2;
 const FIXED32 = 5;
 
+/** Bytes that a number takes. */
+export function varintBytes(n: number): number {
+  let bytes = 1;
+  for (let rest = n; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes++;
+  return bytes;
+}
+
 export class Writer {
   #bytes = new Uint8Array(4096);
   #view = new DataView(this.#bytes.buffer);
@@ -68,6 +75,13 @@ export class Writer {
     }
   }
 
+  /** The start of a message within whose length is known. */
+  head(field: number, length: number): void {
+    this.#room(20);
+    this.#varint((field << 3) | BYTES);
+    this.#varint(length);
+  }
+
   /** A message within; its length is put before it once it is known. */
   message(field: number, write: () => void): void {
     this.#room(20);
@@ -76,8 +90,7 @@ export class Writer {
     write();
     const length = this.#at - start;
     this.#room(8);
-    let head = 1;
-    for (let rest = length; rest >= 0x80; rest = Math.floor(rest / 0x80)) head++;
+    const head = varintBytes(length);
     this.#bytes.copyWithin(start + head, start, this.#at);
     this.#at = start;
     this.#varint(length);
@@ -86,7 +99,9 @@ export class Writer {
 
   #varint(n: number): void {
     let rest = n;
-    for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) this.#bytes[this.#at++] = (rest % 0x80) | 0x80;
+    // Up to 32 bits, shifts do.
+    if (n <= 0x7fff_ffff) for (; rest >= 0x80; rest >>>= 7) this.#bytes[this.#at++] = (rest & 0x7f) | 0x80;
+    else for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) this.#bytes[this.#at++] = (rest % 0x80) | 0x80;
     this.#bytes[this.#at++] = rest;
   }
 
@@ -106,14 +121,12 @@ export class Writer {
 /** Reads the fields of one message; those that are not asked for are passed over. */
 export class Reader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   #at: number;
   readonly #end: number;
   #wire = 0;
 
   constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#at = start;
     this.#end = end;
   }
@@ -170,7 +183,8 @@ export class Reader {
     }
     const [start, end] = this.#range();
     if ((end - start) % 8 !== 0) throw new RangeError("a list of fixed64 has a length that is no multiple of 8");
-    for (let at = start; at < end; at += 8) to.push(this.#view.getBigUint64(at, true));
+    const view = this.#view;
+    for (let at = start; at < end; at += 8) to.push(view.getBigUint64(at, true));
   }
 
   skip(): void {
@@ -187,6 +201,11 @@ export class Reader {
     return [start, start + length];
   }
 
+  /** Made when it is needed: most messages are entries, which need none. */
+  get #view(): DataView {
+    return new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength);
+  }
+
   #take(n: number): number {
     const start = this.#at;
     if (start + n > this.#end) throw new RangeError("a message ends early");
@@ -195,8 +214,10 @@ export class Reader {
   }
 
   #varint(): number {
-    let n = 0;
-    for (let scale = 1; ; scale *= 0x80) {
+    const first = this.#bytes[this.#take(1)]!;
+    if (first < 0x80) return first;
+    let n = first & 0x7f;
+    for (let scale = 0x80; ; scale *= 0x80) {
       const b = this.#bytes[this.#take(1)]!;
       n += (b & 0x7f) * scale;
       if (b < 0x80) break;

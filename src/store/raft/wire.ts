@@ -1,7 +1,7 @@
 // Messages between members as bytes: kubun.store.MessageBatch of
 // proto/kubun/store/raft.proto. What comes in is checked here, once: the core
 // trusts its peers' messages to be well-formed.
-import { Reader, Writer } from "./protobuf.ts";
+import { Reader, varintBytes, Writer } from "./protobuf.ts";
 import { type Configuration, type Entry, EntryType, type Message, type SnapshotMeta } from "./types.ts";
 
 const writer = new Writer();
@@ -73,7 +73,7 @@ function writeBody(w: Writer, m: Message): void {
       w.uint(1, m.prevIndex);
       w.uint(2, m.prevTerm);
       w.uint(3, m.commit);
-      for (const e of m.entries) w.message(4, () => writeEntry(w, e));
+      for (const e of m.entries) writeEntry(w, e);
       break;
     case "appendResponse":
       w.uint(1, m.index);
@@ -124,7 +124,13 @@ function writeBody(w: Writer, m: Message): void {
   }
 }
 
+/** Bytes of a field with this number, or of the head of one with so many bytes. */
+const fieldBytes = (n: number): number => (n === 0 ? 0 : 1 + varintBytes(n));
+
+/** Its length comes first, so that nothing has to be moved: there are many. */
 function writeEntry(w: Writer, e: Entry): void {
+  const size = e.data.length;
+  w.head(4, fieldBytes(e.index) + fieldBytes(e.term) + fieldBytes(e.type) + fieldBytes(size) + size);
   w.uint(1, e.index);
   w.uint(2, e.term);
   w.uint(3, e.type);
