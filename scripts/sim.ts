@@ -97,7 +97,7 @@ async function runMutants(seeds: number, workers: number): Promise<number> {
       const p = Bun.spawn([process.execPath, script, `${index}`, `${seeds}`], { stdout: "pipe", stderr: "inherit" });
       const { seed, error } = JSON.parse(await new Response(p.stdout).text());
       if (seed === undefined) missed++;
-      console.log(seed === undefined ? `missed   ${name}` : `${`seed ${seed}`.padEnd(9)}${name}\n         ${error.split("\n", 1)[0]}`);
+      console.log(seed === undefined ? `missed    ${name}` : `${`seed ${seed}`.padEnd(10)}${name}\n          ${error.split("\n", 1)[0]}`);
     }
   };
   await Promise.all(Array.from({ length: workers }, worker));

@@ -1,16 +1,17 @@
-// `bun mutant.ts INDEX MOST`: runs seeds on a mutant, until one fails or there
-// were as many as that. Prints {"seed", "error"}, or {} if none failed.
-import { readFileSync } from "node:fs";
+// `bun mutant.ts INDEX SEEDS`: puts a mistake into our source, and runs the
+// scripts of testdata/ and so many seeds, until one fails. Prints
+// {"script"}, {"seed", "error"}, or {} if nothing shows it.
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { mutants } from "./mutants.ts";
 
-const [, , index, most] = process.argv;
-const mutant = mutants[Number(index)]!;
+const [, , index, seeds] = process.argv;
+const raft = join(import.meta.dirname, "..");
 
 /** The changed sources, by path. */
 const changed = new Map<string, string>();
-for (const { file, find, replace } of mutant.edits) {
-  const path = join(import.meta.dirname, "..", file);
+for (const { file, find, replace } of mutants[Number(index)]!.edits) {
+  const path = join(raft, file);
   const source = changed.get(path) ?? readFileSync(path, "utf8");
   if (source.split(find).length !== 2) throw new Error(`${file} has not exactly once: ${find}`);
   changed.set(
@@ -28,13 +29,25 @@ Bun.plugin({
   },
 });
 
-const { simulate } = await import("./simulation.ts");
-let found: { seed?: number; error?: string } = {};
-for (let seed = 1; seed <= Number(most) && found.seed === undefined; seed++) {
-  try {
-    simulate(seed);
-  } catch (error) {
-    found = { seed, error: String(error) };
-  }
+async function failingScript(): Promise<string | undefined> {
+  const { rewrite } = await import("../testing/script.ts");
+  const dir = join(raft, "testdata");
+  return readdirSync(dir).find((name) => {
+    const script = readFileSync(join(dir, name), "utf8");
+    return rewrite(script) !== script;
+  });
 }
-console.log(JSON.stringify(found));
+
+async function failingSeed(most: number): Promise<{ seed?: number; error?: string }> {
+  const { simulate } = await import("./simulation.ts");
+  for (let seed = 1; seed <= most; seed++) {
+    try {
+      simulate(seed);
+    } catch (error) {
+      return { seed, error: String(error) };
+    }
+  }
+  return {};
+}
+
+console.log(JSON.stringify({ script: await failingScript(), ...(await failingSeed(Number(seeds))) }));
