@@ -202,6 +202,7 @@ export function decodeBody(file: string, bytes: Uint8Array, start: number, h: Fr
   const view = viewOf(bytes);
   const end = start + h.body;
   let at = start;
+  let state: HardState | undefined;
   for (let i = 0; i < h.records; i++) {
     const kind = bytes[at];
     const length = view.getUint32(at + 1, true);
@@ -212,10 +213,12 @@ export function decodeBody(file: string, bytes: Uint8Array, start: number, h: Fr
       const data = bytes.subarray(at + ENTRY_BYTES, at + length);
       visit.entry({ index: getNumber(view, at), term: getNumber(view, at + 8), type, data });
     } else if (kind === HARD_STATE) {
-      visit.hardState({ term: getNumber(view, at), vote: view.getBigUint64(at + 8, true), commit: getNumber(view, at + 16) });
+      state = { term: getNumber(view, at), vote: view.getBigUint64(at + 8, true), commit: getNumber(view, at + 16) };
     } else {
       throw new CorruptFile(file, at - RECORD_HEADER, `unknown kind of record ${kind}`);
     }
     at += length;
   }
+  // What it says is committed stands in the log as it is after this frame: its entries may take the place of others.
+  if (state) visit.hardState(state);
 }

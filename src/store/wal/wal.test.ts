@@ -299,3 +299,23 @@ test("one process at a time has a directory", () => {
   lock.release();
   lockDirectory(dir).release();
 });
+
+test("what a frame says is committed is told after its entries, which may replace others", async () => {
+  const dir = folder();
+  const { wal } = open(dir);
+  await wal.append([entry(1, filled(1)), entry(2, filled(1)), entry(3, filled(1))], { term: 1, vote: 1n, commit: 1 });
+  await wal.append([entry(2, filled(1), 2)], { term: 2, vote: 1n, commit: 2 });
+  wal.close();
+  const told: string[] = [];
+  const visit = {
+    entry: (e: Entry) => void told.push(`entry ${e.index} of term ${e.term}`),
+    hardState: (state: { commit: number }) => void told.push(`committed ${state.commit}`),
+    truncate: () => {},
+  };
+  open(dir, { visit }).wal.close();
+  expect(told).toEqual([
+    "committed 0",
+    ...["entry 1 of term 1", "entry 2 of term 1", "entry 3 of term 1", "committed 1"],
+    ...["entry 2 of term 2", "committed 2"],
+  ]);
+});
