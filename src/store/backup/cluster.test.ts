@@ -34,6 +34,10 @@ async function hashes(endpoint: string): Promise<number[]> {
   return found.map((f) => f.HashKV.hash);
 }
 
+/** Resolves when a member knows where all of them serve clients. */
+const published = (store: Store) =>
+  until("the client URLs of all", () => store.member.state.membership.members.every((m) => m.clientUrls.length > 0));
+
 /** What its /health, /livez and /readyz say of a member that can't reach the others. */
 async function alone(store: Store) {
   const get = async (path: string) => {
@@ -84,6 +88,7 @@ describe.skipIf(skipped !== undefined)("a cluster of three", () => {
     }
     await Promise.all(NAMES.map((name) => members.start(name)));
     const leader = await members.leader();
+    await published(leader);
     expect(await hashes(leader.address!)).toEqual([hash, hash, hash]);
     for (const name of NAMES) {
       revision++;
@@ -124,6 +129,7 @@ describe.skipIf(skipped !== undefined)("a cluster of three", () => {
       await leader.client().compact(12, { physical: true });
       const follower = await members.follower();
       // Linearizable: the follower has it all then.
+      await published(follower);
       ({ revision } = await follower.client().range(bytes("k0")));
       [hash] = (await hashes(follower.address!)) as [number];
       await etcdctl("--endpoints", follower.address!, "snapshot", "save", file);
@@ -146,6 +152,7 @@ describe.skipIf(skipped !== undefined)("a cluster of three", () => {
       const starting = flags.map((f, i) => startEtcd([...f, "--listen-peer-urls", urls[i]!]).then((etcd) => started.push(etcd)));
       await Promise.all(starting);
       const { endpoint } = started[0]!;
+      await until("the client URLs of all", async () => (await hashes(endpoint)).length === 3);
       expect(await hashes(endpoint)).toEqual([hash, hash, hash]);
       const client = started[1]!.client();
       expect((await client.txn([], put("after", "1"))).revision).toBe(revision + 1);
