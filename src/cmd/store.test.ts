@@ -53,6 +53,11 @@ test("bad flags end with exit code 2 and a message that names flag and value", a
     [["--auth-token", "jwt,sign-method=RS256,priv-key=/none"], "for flag --auth-token: ENOENT"],
     [["--bcrypt-cost", "3"], '"3" for flag --bcrypt-cost'],
     [["--snapshot-count", "0"], '"0" for flag --snapshot-count'],
+    [["--election-timeout", "400"], "--election-timeout[400ms] should be at least as 5 times as --heartbeat-interval[100ms]"],
+    [["--initial-cluster", "a=http://127.0.0.1:1"], `couldn't find local name "default" in the initial cluster configuration`],
+    [["--listen-peer-urls", "https://127.0.0.1:1"], "https needs --peer-cert-file and --peer-key-file"],
+    [["--peer-client-cert-auth"], "--peer-client-cert-auth needs --peer-trusted-ca-file"],
+    [["--initial-cluster-state", "old"], '"old" for flag --initial-cluster-state'],
   ];
   const results = await Promise.all(cases.map(([flags]) => fails(...flags)));
   for (const [i, { code, message }] of results.entries()) expect([code, message]).toEqual([2, expect.stringContaining(cases[i]![1])]);
