@@ -205,16 +205,16 @@ async function traffic(plan: Plan, peer: string): Promise<Row[]> {
   return lines.rows(peer);
 }
 
-/** What a cluster holds once two readings, a second apart, are alike; after ten at the latest. */
+/** What a cluster holds once four readings, a second apart, are alike; after fifteen at the latest. */
 async function settled(cluster: Cluster): Promise<MemoryUse> {
-  let before = cluster.memory();
-  for (let i = 0; i < 10; i++) {
+  let last = cluster.memory();
+  for (let i = 0, alike = 0; i < 15 && alike < 3; i++) {
     await Bun.sleep(1000);
     const now = cluster.memory();
-    if (Math.abs(now.pss - before.pss) < 1) return now;
-    before = now;
+    alike = Math.abs(now.pss - last.pss) < 1 ? alike + 1 : 0;
+    last = now;
   }
-  return before;
+  return last;
 }
 
 /** 100 000 keys of 1 KB: what they cost, and how long a start with them takes. */
