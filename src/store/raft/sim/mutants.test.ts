@@ -6,7 +6,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { type Mutant, mutants } from "./mutants.ts";
 
-const SEEDS = 150;
+const SEEDS = 250;
 
 /** What lies in the core, and not in what the simulation does to it, scripts show too. */
 const isCore = (m: Mutant) => m.edits.every((e) => !e.file.startsWith("sim/"));

@@ -101,7 +101,7 @@ class Simulation {
   run(): Summary {
     const { trace } = this.#world;
     this.#clients.start(this.#random.pick([1, 4, 10]), this.#random.pick([10, 30, 100]));
-    this.#faults.start(this.#random.pick([30, 100, 300]));
+    this.#faults.start(this.#random.pick([40, 120, 300]));
     this.#schedule.run(CHAOS);
     trace(() => "everything works again");
     this.#faults.end(CALM);
