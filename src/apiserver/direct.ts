@@ -86,6 +86,7 @@ export class DirectTransport implements ApiTransport {
     const { info } = this.#api.resource(target);
     try {
       if (signal.aborted) return;
+      options.opened?.();
       for (let batch = await watcher.next(); batch; batch = await watcher.next()) {
         for (const item of batch) {
           if (signal.aborted) return;

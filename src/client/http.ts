@@ -142,7 +142,9 @@ export class HttpTransport implements ApiTransport {
     const stop = AbortSignal.any([signal, this.#closed.signal, ...limit]);
     let response: Response;
     try {
-      response = await this.#send("GET", `${pathOf(target)}${queryOf({ watch: "true", ...options })}`, undefined, undefined, stop, false);
+      const { opened, ...query } = options;
+      response = await this.#send("GET", `${pathOf(target)}${queryOf({ watch: "true", ...query })}`, undefined, undefined, stop, false);
+      opened?.();
     } catch (error) {
       if (stop.aborted) return;
       throw error;

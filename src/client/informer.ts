@@ -113,10 +113,13 @@ export class Informer<T extends KubeObject> implements AsyncDisposable {
     const backoff = new Backoff(reflectorBackoff);
     let listed = false;
     let troubled = false;
-    const settle = () => {
-      backoff.reset();
+    const well = () => {
       if (troubled) this.#options.onTrouble?.(undefined);
       troubled = false;
+    };
+    const settle = () => {
+      backoff.reset();
+      well();
     };
     while (!signal.aborted) {
       try {
@@ -127,10 +130,11 @@ export class Informer<T extends KubeObject> implements AsyncDisposable {
         }
         if (signal.aborted) return;
         const began = this.#clock.now();
-        const events = await this.#watch(!listed, () => {
+        const onState = () => {
           listed = true;
           settle();
-        });
+        };
+        const events = await this.#watch(!listed, onState, well);
         // A watch that ends at once without news would otherwise spin.
         if (events === 0 && this.#clock.now() - began < 1000) await wait(this.#clock, backoff.next(), signal);
         else settle();
@@ -170,7 +174,7 @@ export class Informer<T extends KubeObject> implements AsyncDisposable {
   }
 
   /** Watches until the server ends it; returns how many events came. */
-  async #watch(withState: boolean, onState: () => void): Promise<number> {
+  async #watch(withState: boolean, onState: () => void, opened: () => void): Promise<number> {
     let initial: T[] | undefined = withState ? [] : undefined;
     let count = 0;
     const events = this.#transport.watch<T>(
@@ -178,6 +182,8 @@ export class Informer<T extends KubeObject> implements AsyncDisposable {
       {
         allowWatchBookmarks: true,
         timeoutSeconds: Math.floor(minWatchSeconds * (1 + Math.random())),
+        // From where it was it goes on: that it does is all there is to hear until something changes.
+        ...(withState ? {} : { opened }),
         ...(withState
           ? { sendInitialEvents: true, resourceVersionMatch: "NotOlderThan" as const }
           : { resourceVersion: this.#resourceVersion }),

@@ -30,6 +30,8 @@ export interface WatchOptions {
   sendInitialEvents?: boolean;
   resourceVersionMatch?: "NotOlderThan";
   timeoutSeconds?: number;
+  /** Called when the server has taken the watch, which may be long before the first event. */
+  opened?: () => void;
 }
 
 export interface WriteOptions {

@@ -88,7 +88,9 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
       "every plane to be well",
       async () => {
         const rows = await status();
-        return PLANES.every((p) => rows.filter((r) => r.node === p && r.healthy).length === 4) && rows.every((r) => r.healthy);
+        const unwell = rows.filter((r) => !r.healthy).map((r) => `${r.node} ${r.name}: ${r.message}`);
+        if (unwell.length > 0) throw new Error(unwell.join("; "));
+        return PLANES.every((p) => rows.filter((r) => r.node === p).length === 4);
       },
       90_000,
     );
