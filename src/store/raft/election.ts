@@ -26,7 +26,8 @@ export function answerVote(node: Node, m: Vote): void {
   node.send({ type: pre ? "preVoteResponse" : "voteResponse", from: node.id, to: m.from, term: m.term, granted: true });
 }
 
-const isLed = (node: Node): boolean => node.role.name === "leader" || node.heard < node.options.electionTicks;
+/** Whether it leads, or has heard from a leader so lately that this one may hold a lease. */
+export const isLed = (node: Node): boolean => node.role.name === "leader" || node.heard < node.options.electionTicks;
 
 function refuse(node: Node, m: Vote): void {
   const type = m.type === "preVote" ? "preVoteResponse" : "voteResponse";

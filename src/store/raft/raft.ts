@@ -2,7 +2,7 @@
 // an Understandable Consensus Algorithm"), as events in and effects out.
 // types.ts tells how it is driven.
 import { encodeConfChange } from "./configuration.ts";
-import { answerVote, isVoteRequest } from "./election.ts";
+import { answerVote, isLed, isVoteRequest } from "./election.ts";
 import { Leader } from "./leader.ts";
 import { bytesOf } from "./log.ts";
 import { Node } from "./node.ts";
@@ -108,7 +108,8 @@ export class Raft implements RaftCore {
   }
 
   campaign(): void {
-    if (!this.#leader) this.#node.campaign();
+    // Its own vote is bound by what it promised the leader, too.
+    if (!isLed(this.#node)) this.#node.campaign();
   }
 
   reportUnreachable(id: bigint): void {

@@ -344,7 +344,7 @@ export interface RaftCore {
   readIndex(context: number, mode: ReadMode): boolean;
   /** Starts to hand leadership to a voter, given up after an election timeout. False if no leader is known, or the target is none. */
   transferLeader(target: bigint): boolean;
-  /** Campaigns now, as if the election timeout had passed. */
+  /** Campaigns now, as if a longer time had passed; not while it hears from a leader, who may hold a lease. */
   campaign(): void;
   /** Messages to the member are known to get lost. */
   reportUnreachable(id: bigint): void;
