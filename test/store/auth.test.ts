@@ -104,11 +104,12 @@ for (const kind of kinds) {
       }
       await first!.auth.roleGrantPermission({ name: "r", perm }, root);
 
+      const settled = <T>(call: () => Promise<T>): Promise<T> => current(() => patiently(call));
       const survivors = members.filter((m) => m !== leader);
       await leader.kill();
       for (const m of survivors) {
-        expect(await code(patiently(() => at(m).kv.put({ key: bytes("a") }, alice)))).toBe("OK");
-        expect(await code(patiently(() => at(m).kv.range({ key: bytes("b") }, alice)))).toBe("PermissionDenied");
+        expect(await code(settled(() => at(m).kv.put({ key: bytes("a") }, alice)))).toBe("OK");
+        expect(await code(settled(() => at(m).kv.range({ key: bytes("b") }, alice)))).toBe("PermissionDenied");
       }
       leader.start();
       const back = at(leader);
@@ -118,10 +119,10 @@ for (const kind of kinds) {
         async () => (await code(back.auth.authenticate({ name: "alice", password: "apw" }, { timeout: 1000 }))) === "OK",
       );
       const fresh = await token("alice", "apw", back);
-      for (const m of members) expect(await code(patiently(() => at(m).kv.range({ key: bytes("a") }, fresh)))).toBe("OK");
+      for (const m of members) expect(await code(settled(() => at(m).kv.range({ key: bytes("a") }, fresh)))).toBe("OK");
       await patiently(() => at(survivors[0]!).auth.userChangePassword({ name: "alice", password: "new" }, root));
       for (const m of members) {
-        expect(await code(patiently(() => at(m).kv.put({ key: bytes("a") }, fresh)))).toBe("Unauthenticated");
+        expect(await code(settled(() => at(m).kv.put({ key: bytes("a") }, fresh)))).toBe("Unauthenticated");
         expect(await code(patiently(() => at(m).auth.authenticate({ name: "alice", password: "apw" }, { timeout: 5000 })))).toBe(
           "InvalidArgument",
         );
