@@ -43,7 +43,7 @@ function failuresOf(report: string): string[] {
 
 const runtimes = process.env.KUBUN_E2E_RUNTIME ? [process.env.KUBUN_E2E_RUNTIME] : ["embedded", "containerd"];
 /** End-to-end files to which the runtime makes no difference, or which choose it themselves. */
-const runtimeless = ["bad-input", "components", "outside-store"];
+const runtimeless = ["bad-input", "components", "outside-store", "control-planes"];
 /** Files that run over stores other than the cluster's own too: three members of ours, and Debian's etcd. */
 const storeFiles = ["hello", "kubectl", "helm", "client-node", "resilience"];
 const stores = process.env.KUBUN_E2E_STORE ? [process.env.KUBUN_E2E_STORE] : ["embedded", "cluster", "etcd"];
