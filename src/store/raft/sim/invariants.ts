@@ -19,8 +19,8 @@ export class Observer {
   readonly #leaders = new Map<number, bigint>();
   /** By index, then by term. */
   readonly #appended: Map<number, Seen>[] = [];
-  /** By index: what some member applied, and at what term at the latest that was known to be committed. */
-  readonly #committed: (Entry | undefined)[] = [];
+  /** By index: what some member applied first, and the term it was in: that of the commit, or a later one. */
+  readonly #committed: ({ entry: Entry; term: number } | undefined)[] = [];
 
   /** Election safety, and leader completeness: `has` tells the term of an entry of its log, or Infinity if a snapshot has it. */
   leads(id: bigint, { term }: Status, has: (index: number) => number | undefined): void {
@@ -29,8 +29,10 @@ export class Observer {
     if (other !== undefined) throw new Violation(`election safety: ${id} and ${other} both lead in term ${term}`);
     this.#leaders.set(term, id);
     for (let index = this.#committed.length - 1; index > 0; index--) {
-      const entry = this.#committed[index];
-      if (!entry || entry.term >= term) continue;
+      const committed = this.#committed[index];
+      // A leader of an older term that has only now counted its votes need not have it.
+      if (!committed || committed.term >= term) continue;
+      const { entry } = committed;
       const own = has(index);
       if (own === Infinity) return;
       if (own !== entry.term) {
@@ -66,9 +68,9 @@ export class Observer {
   }
 
   /** State machine safety: nobody applies another entry at an index. */
-  applies(id: bigint, entry: Entry): void {
-    const seen = this.#committed[entry.index];
-    if (!seen) this.#committed[entry.index] = entry;
+  applies(id: bigint, entry: Entry, term: number): void {
+    const seen = this.#committed[entry.index]?.entry;
+    if (!seen) this.#committed[entry.index] = { entry, term };
     else if (!same(seen, entry)) {
       throw new Violation(
         `state machine safety: ${id} applies entry ${entry.index} of term ${entry.term}, another one has term ${seen.term}`,

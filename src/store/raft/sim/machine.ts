@@ -310,7 +310,7 @@ export class Machine {
   }
 
   #apply(entry: Entry): void {
-    this.#world.observer.applies(this.id, entry);
+    this.#world.observer.applies(this.id, entry, this.#raft!.status.term);
     const expected = this.#state.index + 1;
     if (entry.index !== Math.max(expected, this.#base + 1) && entry.index !== expected) {
       throw new Violation(`${this.id} applies entry ${entry.index} after ${this.#state.index}`);
