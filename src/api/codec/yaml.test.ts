@@ -31,6 +31,12 @@ test("text that is no YAML names the line", () => {
   expect(() => decodeYaml("a: [1\nb: 2")).toThrow(/^yaml: line \d+: /);
 });
 
+test("keys and values that look like a merge are none", () => {
+  for (const value of [{ "<<": [] }, { "<<": 0 }, { a: ["<<"] }, { "": { "<<": { "<<": { b: 1 } } } }])
+    expect(decodeYaml(encodeYaml(value)).value).toEqual(value as never);
+  expect(decodeYaml("a: &a\n  b: 1\nc:\n  <<: *a\n").value).toEqual({ a: { b: 1 }, c: { b: 1 } });
+});
+
 test("what is written is read back the same", () => {
   fc.assert(
     fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (value) => {

@@ -19,6 +19,9 @@ const customTags = (tags: Tags): Tags =>
     .filter((t) => typeof t === "string" || !("format" in t && t.format === "TIME"))
     .filter((t) => typeof t === "string" || !t.tag.endsWith(":timestamp"));
 
+/** No key that is written merges. */
+const plainTags = (tags: Tags): Tags => customTags(tags).filter((t) => typeof t === "string" || !t.tag.endsWith(":merge"));
+
 const options = { version: "1.1", customTags, merge: true, prettyErrors: false, logLevel: "silent" } as const;
 
 const lineOf = (text: string, offset: number) => text.slice(0, offset).split("\n").length;
@@ -50,9 +53,9 @@ export function decodeYaml(text: string): DecodedYaml {
 
 /** YAML text of a JSON value, keys sorted. */
 export function encodeYaml(value: unknown): string {
-  const document = new Document(value, { version: "1.1", sortMapEntries: true, aliasDuplicateObjects: false, customTags });
+  const document = new Document(value, { version: "1.1", sortMapEntries: true, aliasDuplicateObjects: false, customTags: plainTags });
   document.directives!.yaml.explicit = false;
-  // Only a bare << merges.
+  // Only a bare << would merge.
   visit(document, {
     Scalar: (_, node) => {
       if (node.value === "<<") node.type = Scalar.QUOTE_DOUBLE;
