@@ -7,17 +7,42 @@ import { parseArgs } from "node:util";
 import { mutants } from "../src/store/raft/sim/mutants.ts";
 import { simulate } from "../src/store/raft/sim/simulation.ts";
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: "string", default: "2000" },
-    from: { type: "string" },
-    seed: { type: "string" },
-    mutants: { type: "boolean", default: false },
-    workers: { type: "string", default: `${availableParallelism()}` },
-    /** Internal: run these seeds in this process. */
-    part: { type: "string" },
-  },
-});
+const usage = `Simulated histories of the store's Raft: each seed drives clocks, disks, network, faults and clients.
+
+Usage:
+  bun run sim [--seeds N] [--from S] [--workers N]   so many seeds; a failure prints its own
+  bun run sim --seed S                               one history, with what happens in it
+  bun run sim --mutants [--seeds N]                  whether the checks catch known mistakes`;
+
+function flags() {
+  return parseArgs({
+    options: {
+      help: { type: "boolean", short: "h", default: false },
+      seeds: { type: "string", default: "2000" },
+      from: { type: "string" },
+      seed: { type: "string" },
+      mutants: { type: "boolean", default: false },
+      workers: { type: "string", default: `${availableParallelism()}` },
+      /** Internal: run these seeds in this process. */
+      part: { type: "string" },
+    },
+  }).values;
+}
+
+function read(): ReturnType<typeof flags> {
+  try {
+    return flags();
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${usage}`);
+    process.exit(2);
+  }
+}
+
+const values = read();
+if (values.help) {
+  console.log(usage);
+  process.exit(0);
+}
 
 const whole = (flag: string, text: string) => {
   if (/^\d{1,15}$/.test(text)) return Number(text);
@@ -43,11 +68,23 @@ function replay(seed: number): void {
   }
 }
 
-/** Lines of JSON: a failure each, then the sums. */
+interface Sums {
+  histories: number;
+  failures: number;
+  answered: number;
+  entries: number;
+  /** Of virtual time. */
+  millis: number;
+}
+
+type Line = { seed: number; error: string } | Sums;
+
+/** Lines of JSON: how far it is now and then, a failure each, then the sums. */
 function runPart(part: string): void {
   const [from, step, to] = part.split(",").map(Number) as [number, number, number];
-  const sums = { histories: 0, failures: 0, answered: 0, entries: 0, millis: 0 };
+  const sums: Sums = { histories: 0, failures: 0, answered: 0, entries: 0, millis: 0 };
   for (let seed = from; seed < to; seed += step) {
+    if (sums.histories % 100 === 0) console.log(JSON.stringify({ begun: sums.histories }));
     sums.histories++;
     try {
       const { answered, entries, millis } = simulate(seed);
@@ -64,19 +101,36 @@ function runPart(part: string): void {
 
 async function runAll(seeds: number, from: number, workers: number): Promise<number> {
   const started = performance.now();
+  const begun = Array<number>(workers).fill(0);
+  let told = started;
+  const tell = (worker: number, count: number) => {
+    begun[worker] = count;
+    if (performance.now() - told < 2000) return;
+    told = performance.now();
+    console.error(`${begun.reduce((sum, n) => sum + n)} of ${seeds} ...`);
+  };
   const parts = await Promise.all(
     Array.from({ length: workers }, async (_, i) => {
       const args = [process.execPath, import.meta.path, "--part", `${from + i},${workers},${from + seeds}`];
       const p = Bun.spawn(args, { stdout: "pipe", stderr: "inherit" });
-      const lines = (await new Response(p.stdout).text()).trim().split("\n");
+      const lines: Line[] = [];
+      let rest = "";
+      for await (const text of p.stdout.pipeThrough(new TextDecoderStream())) {
+        const whole = (rest + text).split("\n");
+        rest = whole.pop() ?? "";
+        for (const line of whole.map((l) => JSON.parse(l))) {
+          if ("begun" in line) tell(i, line.begun);
+          else lines.push(line);
+        }
+      }
       if ((await p.exited) !== 0) throw new Error(`a worker ended with exit code ${p.exitCode}`);
-      return lines.map((line) => JSON.parse(line));
+      return lines;
     }),
   );
-  const sums = { histories: 0, failures: 0, answered: 0, entries: 0, millis: 0 };
+  const sums: Sums = { histories: 0, failures: 0, answered: 0, entries: 0, millis: 0 };
   for (const line of parts.flat()) {
     if ("seed" in line) console.log(`seed ${line.seed} fails: ${line.error}\n  bun run sim --seed ${line.seed}`);
-    else for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += line[key];
+    else for (const key of Object.keys(sums) as (keyof Sums)[]) sums[key] += line[key];
   }
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   const minutes = (sums.millis / 60_000).toFixed(0);
