@@ -1,6 +1,7 @@
 // A snapshot's file: a backend as bbolt wrote it, and a SHA-256 of it in the end.
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync } from "node:fs";
 import { BoltReader } from "../bolt/reader.ts";
+import { readAt } from "../wal/files.ts";
 
 const HASH_BYTES = 32;
 /** bbolt's pages are a multiple of this; what is over is the hash. */
@@ -35,16 +36,4 @@ export function openSnapshot(path: string): SnapshotFile {
     closeSync(fd);
     throw error;
   }
-}
-
-/** Fewer bytes only where the file ends. */
-function readAt(fd: number, position: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  while (at < length) {
-    const n = readSync(fd, bytes, at, length - at, position + at);
-    if (n === 0) break;
-    at += n;
-  }
-  return bytes.subarray(0, at);
 }

@@ -108,6 +108,7 @@ test("the checksum is FNV-1a", () => {
   expect(fnv1a64(bytes("foobar"))).toBe(0x85944171f73967e8n);
 }, 30_000);
 
+if (noEtcdctl) console.log(`skipped: what etcdctl says of a file: ${noEtcdctl}`);
 test.skipIf(noEtcdctl !== undefined)(
   "Debian's etcdctl reads it as a database",
   async () => {

@@ -1,10 +1,10 @@
 // A snapshot's file: "kubunsnp" | version u32 | crc32c u32 of these, and then
 // chunks of { bytes u32 | crc32c u32 | CBOR }. The last chunk says how many
 // there were, so that a file cut short is known.
-import { closeSync, fstatSync, openSync, readdirSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readdirSync, renameSync, rmSync, writeSync } from "node:fs";
 import { basename, join } from "node:path";
 import { crc32c } from "../wal/crc32c.ts";
-import { dataSync, syncDirectory } from "../wal/files.ts";
+import { dataSync, readAt, syncDirectory } from "../wal/files.ts";
 import { CorruptFile, refuseNewer } from "../wal/format.ts";
 
 const MAGIC = new TextEncoder().encode("kubunsnp");
@@ -96,7 +96,7 @@ export async function readSnapshot(path: string, visit: (chunk: unknown) => void
   const fd = openSync(path, "r");
   try {
     const size = fstatSync(fd).size;
-    const header = readExactly(fd, 0, HEADER);
+    const header = readAt(fd, 0, HEADER);
     if (header.length < HEADER || !MAGIC.every((b, i) => header[i] === b)) throw new CorruptFile(path, 0, "not a snapshot (wrong magic)");
     const headerView = viewOf(header);
     if (crc32c(header, 0, 12) !== headerView.getUint32(12, true)) throw new CorruptFile(path, 8, "checksum of the header");
@@ -104,10 +104,10 @@ export async function readSnapshot(path: string, visit: (chunk: unknown) => void
     let count = 0;
     for (let at = HEADER; ; count++) {
       if (at + CHUNK_HEADER > size) throw new CorruptFile(path, at, "the file ends early");
-      const view = viewOf(readExactly(fd, at, CHUNK_HEADER));
+      const view = viewOf(readAt(fd, at, CHUNK_HEADER));
       const length = view.getUint32(0, true);
       if (at + CHUNK_HEADER + length > size) throw new CorruptFile(path, at, "a chunk is cut short");
-      const body = readExactly(fd, at + CHUNK_HEADER, length);
+      const body = readAt(fd, at + CHUNK_HEADER, length);
       if (crc32c(body) !== view.getUint32(4, true)) throw new CorruptFile(path, at, "checksum of a chunk");
       const chunk = decode(body) as unknown;
       at += CHUNK_HEADER + length;
@@ -123,18 +123,6 @@ export async function readSnapshot(path: string, visit: (chunk: unknown) => void
 }
 
 const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-
-/** Fewer bytes only where the file ends. */
-function readExactly(fd: number, position: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  while (at < length) {
-    const n = readSync(fd, bytes, at, length - at, position + at);
-    if (n === 0) break;
-    at += n;
-  }
-  return bytes.subarray(0, at);
-}
 
 const isEnd = (chunk: unknown): chunk is { end: number } => typeof chunk === "object" && chunk !== null && "end" in chunk;
 

@@ -1,5 +1,5 @@
-// The file operations that durability rests on.
-import { closeSync, fdatasync, fsyncSync, openSync } from "node:fs";
+// The file operations that durability and reading back rest on.
+import { closeSync, fdatasync, fsyncSync, openSync, readSync } from "node:fs";
 import { libc } from "../../platform/ffi.ts";
 
 /** Makes renames and new names in a directory durable. */
@@ -17,6 +17,18 @@ export function dataSync(fd: number): Promise<void> {
   return new Promise((resolve, reject) => {
     fdatasync(fd, (error) => (error ? reject(error) : resolve()));
   });
+}
+
+/** Bytes of a file from a position on; fewer than asked for only where the file ends. */
+export function readAt(fd: number, position: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  while (at < length) {
+    const n = readSync(fd, bytes, at, length - at, position + at);
+    if (n === 0) break;
+    at += n;
+  }
+  return bytes.subarray(0, at);
 }
 
 const ENOSPC = 28;
