@@ -13,7 +13,7 @@ export function answerVote(node: Node, m: Vote): void {
     return;
   }
   // Who hears from a leader does not help to depose it (section 4.2.3 of Ongaro's dissertation), unless it wants that itself.
-  if (!m.transfer && isLed(node)) return;
+  if (!m.transfer && node.isLed) return;
   if (!pre && m.term > node.term) node.follow(m.term, 0n);
   const free = pre && m.term > node.term ? true : node.vote === m.from || (node.vote === 0n && node.leader === 0n);
   const complete = node.log.isBehindOrSame(m.lastIndex, m.lastTerm);
@@ -25,9 +25,6 @@ export function answerVote(node: Node, m: Vote): void {
   if (!pre) node.setVote(m.from);
   node.send({ type: pre ? "preVoteResponse" : "voteResponse", from: node.id, to: m.from, term: m.term, granted: true });
 }
-
-/** Whether it leads, or has heard from a leader so lately that this one may hold a lease. */
-export const isLed = (node: Node): boolean => node.role.name === "leader" || node.heard < node.options.electionTicks;
 
 function refuse(node: Node, m: Vote): void {
   const type = m.type === "preVote" ? "preVoteResponse" : "voteResponse";

@@ -1,6 +1,6 @@
 // Takes what the leader sends: entries, its commit index, snapshots.
 import { RoleState } from "./role.ts";
-import type { Append, InstallSnapshot, Message, Role } from "./types.ts";
+import type { Append, Heartbeat, InstallSnapshot, Message, Role } from "./types.ts";
 
 export class Follower extends RoleState {
   readonly name: Role = "follower";
@@ -20,11 +20,16 @@ export class Follower extends RoleState {
         node.heardFrom(m.from);
         // The leader tells no more than it knows to be here.
         node.commitTo(Math.min(m.commit, node.log.last));
-        node.send({ type: "heartbeatResponse", from: node.id, to: m.from, term: node.term, round: m.round, sentAt: m.sentAt });
+        this.#answer(m);
         break;
       case "timeoutNow":
         if (m.from === node.leader) node.campaign(true);
     }
+  }
+
+  #answer({ from: to, round, sentAt }: Heartbeat): void {
+    const { id: from, term, promise } = this.node;
+    this.node.send({ type: "heartbeatResponse", from, to, term, round, sentAt, promise });
   }
 
   #append(m: Append): void {

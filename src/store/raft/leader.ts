@@ -13,8 +13,6 @@ import { type AppendResponse, EntryType, type HeartbeatResponse, type Message, t
 const NO_DATA = new Uint8Array(0);
 /** What ends a joint configuration. */
 const LEAVE = encodeConfChange({ changes: [], transition: "auto", context: NO_DATA });
-/** Clocks may differ in speed by a tenth, and a follower's first tick may come at once. */
-const leaseMillis = (electionTicks: number, tickMillis: number) => (electionTicks - 1) * tickMillis * 0.9;
 
 export class Leader extends RoleState {
   readonly name: Role = "leader";
@@ -228,7 +226,7 @@ export class Leader extends RoleState {
   #answered(p: Progress, m: HeartbeatResponse): void {
     p.probing = false;
     p.nudge = p.match < this.node.log.last;
-    p.answeredAt = Math.max(p.answeredAt, m.sentAt);
+    p.promisedUntil = Math.max(p.promisedUntil, m.sentAt + m.promise * (1 - this.node.options.maxClockDrift));
     p.round = Math.max(p.round, m.round);
     this.#confirmReads();
   }
@@ -265,10 +263,7 @@ export class Leader extends RoleState {
   }
 
   get #holdsLease(): boolean {
-    const { electionTicks, tickMillis, clock } = this.node.options;
-    if (this.#leaseGiven) return false;
-    const since = this.tracker.agreed(Infinity, (p) => p.answeredAt);
-    return clock() < since + leaseMillis(electionTicks, tickMillis);
+    return !this.#leaseGiven && this.node.options.clock() < this.tracker.agreed(Infinity, (p) => p.promisedUntil);
   }
 
   #confirmReads(): void {

@@ -31,11 +31,12 @@ export class Node {
   elapsed = 0;
   timeout = 0;
   /**
-   * Ticks since a leader spoke. Until they are an election timeout, no other
-   * gets a vote: that is what a leader's lease stands on. So a new term does not
-   * reset it, and a restarted member, which can't know, counts from its start.
+   * When a leader spoke last, on this member's clock. Until an election timeout
+   * has passed since, no other gets a vote: that is what a leader's lease stands
+   * on. So a new term does not reset it, and a restarted member, which can't
+   * know, counts from its start. Ticks would not do: they may come in a burst.
    */
-  heard: number;
+  #heardAt: number;
   reads: Read[] = [];
   /** Received, and to be installed. */
   snapshot: SnapshotMeta | undefined;
@@ -55,7 +56,7 @@ export class Node {
     this.outbox = new Outbox(this.disk);
     this.term = Math.max(hardState.term, this.log.lastTerm);
     this.vote = this.term === hardState.term ? hardState.vote : 0n;
-    this.heard = this.term > 1 ? 0 : options.electionTicks;
+    this.#heardAt = this.term > 1 ? options.clock() : Number.NEGATIVE_INFINITY;
     this.configuration = base.configuration;
     this.#configurations = [{ index: base.index, configuration: base.configuration }];
     this.commit = base.index;
@@ -131,9 +132,19 @@ export class Node {
     this.role = new Leader(this);
   }
 
+  /** Milliseconds for which who hears from a leader gives no other a vote. */
+  get promise(): number {
+    return this.options.electionTicks * this.options.tickMillis;
+  }
+
+  /** Whether it leads, or has heard from a leader so lately that this one may hold a lease. */
+  get isLed(): boolean {
+    return this.role.name === "leader" || this.options.clock() - this.#heardAt < this.promise;
+  }
+
   heardFrom(leader: bigint): void {
     this.leader = leader;
-    this.heard = 0;
+    this.#heardAt = this.options.clock();
     this.elapsed = 0;
   }
 

@@ -27,8 +27,8 @@ export class Progress {
   nudge = false;
   /** Newest round of reads that it confirmed. */
   round = 0;
-  /** When the newest heartbeat that it answered was sent, on our clock. */
-  answeredAt = Number.NEGATIVE_INFINITY;
+  /** Until when it gives nobody else a vote, on our clock: counted from when the heartbeat that it answered was sent. */
+  promisedUntil = Number.NEGATIVE_INFINITY;
 
   constructor(id: bigint, next: number, maxInflight: number, maxInflightBytes: number) {
     this.id = id;

@@ -2,7 +2,7 @@
 // an Understandable Consensus Algorithm"), as events in and effects out.
 // types.ts tells how it is driven.
 import { encodeConfChange } from "./configuration.ts";
-import { answerVote, isLed, isVoteRequest } from "./election.ts";
+import { answerVote, isVoteRequest } from "./election.ts";
 import { Leader } from "./leader.ts";
 import { bytesOf } from "./log.ts";
 import { Node } from "./node.ts";
@@ -71,7 +71,6 @@ export class Raft implements RaftCore {
   }
 
   tick(): void {
-    this.#node.heard++;
     this.#node.role.tick();
   }
 
@@ -109,7 +108,7 @@ export class Raft implements RaftCore {
 
   campaign(): void {
     // Its own vote is bound by what it promised the leader, too.
-    if (!isLed(this.#node)) this.#node.campaign();
+    if (!this.#node.isLed) this.#node.campaign();
   }
 
   reportUnreachable(id: bigint): void {
@@ -212,7 +211,7 @@ export class Raft implements RaftCore {
   #answerOutdated(m: Message): void {
     const { id, term } = this.#node;
     if (!isFromLeader(m)) return;
-    this.#node.send({ type: "heartbeatResponse", from: id, to: m.from, term, round: 0, sentAt: Number.NEGATIVE_INFINITY });
+    this.#node.send({ type: "heartbeatResponse", from: id, to: m.from, term, round: 0, sentAt: 0, promise: 0 });
   }
 
   /** Drops applied entries that nobody is likely to ask for. */

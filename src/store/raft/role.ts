@@ -18,7 +18,8 @@ export abstract class RoleState {
 
   tick(): void {
     const { node } = this;
-    if (++node.elapsed < node.timeout) return;
+    // Its own vote is promised, too.
+    if (++node.elapsed < node.timeout || node.isLed) return;
     node.elapsed = 0;
     node.campaign();
   }

@@ -52,6 +52,20 @@
 // now, at index i, streams it together with `raft.metaAt(i)`, and tells how it
 // went with `reportSnapshot`. The receiver steps the message, with that meta,
 // once it has all bytes; only if `ready().snapshot` names it, it is installed.
+//
+// Leases. `readIndex(context, "lease")` is answered in the same Ready if the
+// leader holds one, on a follower after a single way there and back; without one
+// it is a `quorum` read. The shell gives `clock`, and treats both alike: a read
+// is answered once `reads` names it and its index is applied. It must not answer
+// later reads from an earlier answer, nor keep a time of its own. Who answers a
+// heartbeat promises to give nobody else a vote for an election timeout of its
+// own, on its own clock, and says how long that is; the leader counts it from
+// when it SENT that heartbeat, less `maxClockDrift`, on its clock. So no tick,
+// no delay and no stopped process makes a lease last too long: who was stopped
+// finds on its clock that the lease has run out. What it takes: clocks that run
+// on meanwhile (CLOCK_MONOTONIC, which performance.now() is, does so while a
+// process is stopped, not while the machine sleeps), and that a member is not
+// started again with a shorter election timeout before the old one has passed.
 
 /** A position in the log, as entries have it. */
 export interface Position {
@@ -155,6 +169,8 @@ export interface HeartbeatResponse extends Envelope {
   readonly type: "heartbeatResponse";
   readonly round: number;
   readonly sentAt: number;
+  /** Milliseconds on the sender's clock for which it gives nobody else a vote; 0 promises nothing. */
+  readonly promise: number;
 }
 
 export interface Vote extends Envelope {
@@ -221,9 +237,10 @@ export type Message =
 
 /**
  * `quorum`: the leader asks a majority whether it still is the leader; right
- * under any clocks. `lease`: it answers from what a majority promised when it
- * last acknowledged a heartbeat, if that is recent; right as long as no two
- * clocks differ in speed by more than a tenth. Falls back to `quorum`.
+ * under any clocks. `lease`: it answers from what a majority promised with its
+ * last answers to heartbeats, if that still holds; right as long as no other
+ * clock is faster than the leader's by more than `maxClockDrift`. Falls back to
+ * `quorum`.
  */
 export type ReadMode = "quorum" | "lease";
 
@@ -259,13 +276,18 @@ export interface RaftConfig {
   readonly id: bigint;
   /** Uniform in [0, 1): where election timeouts come from. */
   readonly random: () => number;
-  /** Milliseconds of a monotonic clock that goes on while the process is stopped: how long a lease holds. */
+  /**
+   * Milliseconds of a clock that is never set, and goes on while the process is
+   * stopped: what leases stand on. Read at the call, not once for a turn.
+   */
   readonly clock: () => number;
+  /** By how much the clock of another member may be faster, at the most: a lease holds for that much less. Default 0.1, a tenth. */
+  readonly maxClockDrift?: number;
   /** Ticks between heartbeats. Default 1. */
   readonly heartbeatTicks?: number;
   /** Least ticks without a leader before a campaign; a timeout is between this and twice this. Default 10. */
   readonly electionTicks?: number;
-  /** Milliseconds that pass between two ticks at the least; a late tick is not made up for. Default 100. */
+  /** Milliseconds from one tick to the next. Default 100. */
   readonly tickMillis?: number;
   /** Most bytes of entries in a message. Default 512 KiB; one entry is sent however large. */
   readonly maxMessageBytes?: number;
@@ -329,7 +351,7 @@ export interface RaftCore {
   /** Members other than this one, known to the leader; empty on others. */
   readonly followers: readonly FollowerStatus[];
 
-  /** `tickMillis` have passed. */
+  /** `tickMillis` have passed, roughly: late ticks, lost ones and bursts of them delay or provoke elections, and harm nothing else. */
   tick(): void;
   step(message: Message): void;
   /** All of them, in order and next to each other, or none. */

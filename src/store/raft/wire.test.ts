@@ -39,7 +39,7 @@ const body = fc.oneof(
   ),
   fc.record({ type: fc.constant("appendResponse"), index, rejected: fc.boolean(), hintIndex: index, hintTerm: index }),
   fc.record({ type: fc.constant("heartbeat"), commit: index, round: index, sentAt: millis }),
-  fc.record({ type: fc.constant("heartbeatResponse"), round: index, sentAt: millis }),
+  fc.record({ type: fc.constant("heartbeatResponse"), round: index, sentAt: millis, promise: millis }),
   fc.record({ type: fc.constantFrom("vote", "preVote"), lastIndex: index, lastTerm: index, transfer: fc.boolean() }),
   fc.record({ type: fc.constantFrom("voteResponse", "preVoteResponse"), granted: fc.boolean() }),
   fc.record({ type: fc.constant("snapshot"), meta }),
@@ -70,7 +70,7 @@ function generated(m: Message): MessageInitShape<typeof MessageSchema> {
       case "heartbeat":
         return { case: "heartbeat", value: { commit: big(m.commit), round: big(m.round), sentAt: m.sentAt } };
       case "heartbeatResponse":
-        return { case: "heartbeatResponse", value: { round: big(m.round), sentAt: m.sentAt } };
+        return { case: "heartbeatResponse", value: { round: big(m.round), sentAt: m.sentAt, promise: m.promise } };
       case "vote":
       case "preVote":
         return {

@@ -89,6 +89,7 @@ function writeBody(w: Writer, m: Message): void {
     case "heartbeatResponse":
       w.uint(1, m.round);
       w.double(2, m.sentAt);
+      w.double(3, m.promise);
       break;
     case "vote":
     case "preVote":
@@ -284,12 +285,14 @@ function readHeartbeat(r: Reader, head: Head): Message {
 function readHeartbeatResponse(r: Reader, head: Head): Message {
   let round = 0;
   let sentAt = 0;
+  let promise = 0;
   for (let field = r.next(); field !== 0; field = r.next()) {
     if (field === 1) round = r.uint();
     else if (field === 2) sentAt = r.double();
+    else if (field === 3) promise = r.double();
     else r.skip();
   }
-  return { type: "heartbeatResponse", ...head, round, sentAt };
+  return { type: "heartbeatResponse", ...head, round, sentAt, promise };
 }
 
 function readPropose(r: Reader, head: Head): Message {

@@ -73,7 +73,8 @@ export class Machine {
     this.#world = world;
     this.id = id;
     this.disk = new SimDisk(world.random, world.schedule, stored);
-    this.#rate = world.random.between(0.96, 1.04);
+    // As far apart as Raft is told that they may be.
+    this.#rate = world.random.between(0.95, 1.05);
     this.#offset = world.random.between(0, 1e6);
     this.disk.onSynced = (write) => this.#input((raft) => this.#synced(raft, write));
   }
@@ -206,12 +207,13 @@ export class Machine {
   #scheduleTick(): void {
     const { random, schedule, options } = this.#world;
     const epoch = this.#epoch;
-    // Timers may be late, and never early.
+    // Timers may be late, and make up for it, or for more than that.
     const late = random.chance(0.02) ? random.between(0, options.tickMillis) : 0;
+    const ticks = random.chance(0.002) ? 1 + random.below(20) : 1;
     schedule.after(options.tickMillis / this.#rate + late, () => {
       if (epoch !== this.#epoch) return;
       this.#input((raft) => {
-        raft.tick();
+        for (let i = 0; i < ticks; i++) raft.tick();
         this.#scheduleTick();
       });
     });

@@ -173,14 +173,14 @@ export const mutants: readonly Mutant[] = [
     name: "a lease by a clock that stops with the process",
     edits: [
       { file: "sim/machine.ts", find: "clock: () => this.#clock()", replace: "clock: () => (this.ticks ?? 0) * TICK" },
-      { file: "sim/machine.ts", find: "raft.tick();", replace: "raft.tick(); this.ticks = (this.ticks ?? 0) + 1;" },
+      { file: "sim/machine.ts", find: "raft.tick();", replace: "{ raft.tick(); this.ticks = (this.ticks ?? 0) + 1; }" },
       { file: "sim/machine.ts", find: "const TAG = 8;", replace: "const TAG = 8; const TICK = 20;" },
     ],
   },
   {
     rare: true,
     name: "a lease that lasts twice as long",
-    edits: [{ file: "leader.ts", find: "(electionTicks - 1) * tickMillis * 0.9", replace: "(electionTicks - 1) * tickMillis * 2" }],
+    edits: [{ file: "leader.ts", find: "m.promise * (1 - this.node.options.maxClockDrift)", replace: "m.promise * 2" }],
   },
   {
     rare: true,
@@ -190,13 +190,17 @@ export const mutants: readonly Mutant[] = [
   {
     rare: true,
     name: "followers vote although they hear from a leader, who holds a lease",
-    edits: [{ file: "election.ts", find: "if (!m.transfer && isLed(node)) return;", replace: "" }],
+    edits: [{ file: "election.ts", find: "if (!m.transfer && node.isLed) return;", replace: "" }],
   },
   {
     rare: true,
     name: "a restarted member does not keep what it promised a leader",
     edits: [
-      { file: "node.ts", find: "this.heard = this.term > 1 ? 0 : options.electionTicks;", replace: "this.heard = options.electionTicks;" },
+      {
+        file: "node.ts",
+        find: "this.#heardAt = this.term > 1 ? options.clock() : Number.NEGATIVE_INFINITY;",
+        replace: "this.#heardAt = Number.NEGATIVE_INFINITY;",
+      },
     ],
   },
   {

@@ -23,6 +23,8 @@ export class Member {
   pending: Written[] = [];
   /** Syncs only when told. */
   slow = false;
+  /** Milliseconds that its ticks have brought its clock ahead of the others'. */
+  ahead = 0;
 
   constructor(id: bigint, stored: StoredState, options: Partial<RaftConfig>) {
     this.id = id;
@@ -46,6 +48,8 @@ export class Member {
   }
 }
 
+/** Milliseconds. */
+const TICK = 100;
 /** Rounds after which a script that comes to no rest is wrong. */
 const MOST_ROUNDS = 200;
 
@@ -88,7 +92,7 @@ export class Scenario {
   }
 
   start(member: Member): void {
-    const options: RaftConfig = { ...member.options, id: member.id, random: () => 0, clock: () => this.#clock };
+    const options: RaftConfig = { ...member.options, id: member.id, random: () => 0, clock: () => this.#clock + member.ahead };
     member.raft = new Raft(options, member.stored);
     this.#carryOut(member);
   }
@@ -105,6 +109,12 @@ export class Scenario {
 
   heal(): void {
     this.#cut.clear();
+  }
+
+  /** A tick's time passes for one member, and for no other. */
+  tick(id: bigint): void {
+    this.member(id).ahead += TICK;
+    this.input(id, (raft) => raft.tick());
   }
 
   /** Gives an input to a member, and carries out what comes of it. */

@@ -105,11 +105,15 @@ const commands: Record<string, Command> = {
   lose: (s, a) => s.lose(a.words),
   stabilize: (s) => s.stabilize(),
   tick: (s, a) => {
-    for (let i = 0; i < Number(a.words[1] ?? 1); i++) s.input(id(a.words[0]), (raft) => raft.tick());
+    for (let i = 0; i < Number(a.words[1] ?? 1); i++) s.tick(id(a.words[0]));
   },
-  "tick-heartbeat": (s, a) => s.input(id(a.words[0]), (raft) => raft.tick()),
+  "tick-heartbeat": (s, a) => s.tick(id(a.words[0])),
   "tick-election": (s, a) => {
-    for (const m of each(s, a.words)) for (let i = 0; i < Number(m.options.electionTicks ?? 10); i++) s.input(m.id, (raft) => raft.tick());
+    for (const m of each(s, a.words)) for (let i = 0; i < Number(m.options.electionTicks ?? 10); i++) s.tick(m.id);
+  },
+  /** tick-burst ID N: ticks that no time passes between. */
+  "tick-burst": (s, a) => {
+    for (let i = 0; i < Number(a.words[1]); i++) s.input(id(a.words[0]), (raft) => raft.tick());
   },
   clock: (s, a) => s.advanceClock(Number(a.words[0])),
   /** cut 1->2 2->1 … */
