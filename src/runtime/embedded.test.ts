@@ -346,16 +346,39 @@ describe.skipIf(reason !== undefined)("after kill -9", () => {
     await host.runtime.removePodSandbox({ podSandboxId: pod.id });
   });
 
+  test("a pod whose record a power cut has emptied is taken away, with its links and its address", async () => {
+    await using host = await new TestHost().up();
+    await host.busybox();
+    const pod = await runPod(host);
+    await startContainer(host, pod, "sleep 1000");
+    const links = await host.podLinks();
+    expect(links.length).toBe(1);
+    await host.down();
+    const addresses = join(host.dir, "ipam", `kubun-${host.id}`);
+    const taken = () => readdirSync(addresses).filter((name) => name.startsWith("10."));
+    expect(taken().length).toBe(1);
+    writeFileSync(join(host.options.root, "sandboxes", pod.id, "state.json"), "");
+    await host.up();
+    expect((await host.runtime.listPodSandbox({})).items).toEqual([]);
+    expect((await host.runtime.listContainers({})).containers).toEqual([]);
+    expect([taken(), await host.podLinks()]).toEqual([[], []]);
+    const again = await runPod(host);
+    expect((await host.runtime.podSandboxStatus({ podSandboxId: again.id })).status?.state).toBe(PodSandboxState.SANDBOX_READY);
+  });
+
   test("removeAll leaves the machine as it was, half-written files included", async () => {
     await using host = new TestHost();
     const marks = [host.id, host.dir];
-    const before = await machineState([...marks, "veth", "kb-"]);
+    const before = await machineState(marks);
     const server = await serve(host);
     host.connect();
     await host.busybox();
     const pod = await runPod(host);
     await startContainer(host, pod, "sleep 1000");
     await startContainer(host, await runPod(host), "sleep 1000");
+    // By name, since others make and remove links of their own meanwhile.
+    const links = await host.podLinks();
+    expect(links.length).toBe(2);
     server.kill("SIGKILL");
     await server.exited;
     await host.down();
@@ -365,7 +388,7 @@ describe.skipIf(reason !== undefined)("after kill -9", () => {
     await removeAll(host.options);
     await removeAll(host.options);
     const bridge = `link kb-${host.id}`;
-    expect((await machineState([...marks, "veth", "kb-"])).filter((line) => line !== bridge)).toEqual(before);
+    expect((await machineState([...marks, ...links])).filter((line) => line !== bridge)).toEqual(before);
     expect(readdirSync(join(host.dir, "ipam"))).toEqual([]);
     await host.up();
     expect((await host.runtime.listPodSandbox({})).items).toEqual([]);

@@ -3,13 +3,13 @@
 // and what has to keep still meanwhile, the freeing of what was compacted.
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { syncDirectory } from "../platform/files.ts";
 import { logger } from "../platform/log.ts";
 import type { MemberMetrics } from "./metrics.ts";
 import type { SnapshotMeta } from "./raft/types.ts";
 import { SnapshotLoader, snapshotOf } from "./snapshot/content.ts";
 import { newestSnapshot, readSnapshot, receivedPath, snapshotPath, writeSnapshot } from "./snapshot/file.ts";
 import type { StateMachine } from "./state.ts";
-import { syncDirectory } from "./wal/files.ts";
 
 export interface TakenSnapshot {
   readonly path: string;

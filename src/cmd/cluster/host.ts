@@ -2,9 +2,10 @@
 // settings (shared by all clusters of a machine, restored by the last one), the
 // CNI configuration, and a route that keeps packets for pods that are gone from
 // leaving the machine.
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { dirname, join } from "node:path";
+import { writeAtomic } from "../../platform/files.ts";
 
 const SYSCTLS: Record<string, string> = {
   "net/ipv4/ip_forward": "1",
@@ -31,8 +32,7 @@ export function setSysctl(key: string, value: string): void {
   const saved = readSaved();
   if (!(key in saved)) {
     mkdirSync(SHARED_DIR, { recursive: true });
-    writeFileSync(`${SAVED}.tmp`, JSON.stringify({ ...saved, [key]: before }));
-    renameSync(`${SAVED}.tmp`, SAVED);
+    writeAtomic(SAVED, JSON.stringify({ ...saved, [key]: before }));
   }
   writeFileSync(file, value);
 }
@@ -106,9 +106,7 @@ export function writeCniConfig(o: CniOptions): void {
       },
     ],
   };
-  const file = join(o.confDir, "10-kubun.conflist");
-  writeFileSync(`${file}.tmp`, `${JSON.stringify(conflist, null, 2)}\n`);
-  renameSync(`${file}.tmp`, file);
+  writeAtomic(join(o.confDir, "10-kubun.conflist"), `${JSON.stringify(conflist, null, 2)}\n`);
 }
 
 /**

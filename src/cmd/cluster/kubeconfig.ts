@@ -1,5 +1,6 @@
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
+import { writeAtomic } from "../../platform/files.ts";
 
 export interface KubeconfigSpec {
   server: string;
@@ -36,6 +37,5 @@ users:
 
 export function writeKubeconfig(file: string, spec: KubeconfigSpec): void {
   mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(`${file}.tmp`, kubeconfigText(spec), { mode: 0o600 });
-  renameSync(`${file}.tmp`, file);
+  writeAtomic(file, kubeconfigText(spec), 0o600);
 }

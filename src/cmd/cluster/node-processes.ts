@@ -1,8 +1,9 @@
 // The processes of the nodes after the first: each runs `kubun node` inside its
 // host's network.
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Component } from "../../platform/component.ts";
+import { writeAtomic } from "../../platform/files.ts";
 import type { ComponentStatus } from "./control.ts";
 import { hostNetwork } from "./host-network.ts";
 import { insideHost, makeHosts } from "./node-hosts.ts";
@@ -85,7 +86,7 @@ export class NodeProcesses implements Component {
     const server = new URL(this.#options.server);
     server.hostname = gateway;
     const file: NodeProcessFile = { index, ip: address(index), server: server.origin, runtime: this.#options.runtime };
-    writeFileSync(nodeFile(this.#cluster, index), JSON.stringify(file));
+    writeAtomic(nodeFile(this.#cluster, index), JSON.stringify(file));
     mkdirSync(nodeHome(this.#dir, this.#cluster, index).dir, { recursive: true, mode: 0o711 });
   }
 }

@@ -1,9 +1,10 @@
 // The cluster's certificates and keys, laid out as kubeadm does (pki/ca.crt,
 // pki/apiserver.crt, …), made on the first start and renewed before they end.
-import { X509Certificate } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { issue, type KeyPair, newKeys, privatePem, publicPem } from "../../platform/certificate.ts";
+import { writeAtomic, writeDurable } from "../../platform/files.ts";
 
 const DAY = 86_400_000;
 
@@ -20,12 +21,7 @@ interface LeafSpec {
   peer?: boolean;
 }
 
-/** Written aside and renamed, so that a crash leaves the old file or the new one. */
-export function writePrivate(file: string, text: string): void {
-  writeFileSync(`${file}.tmp`, text, { mode: 0o600 });
-  chmodSync(`${file}.tmp`, 0o600);
-  renameSync(`${file}.tmp`, file);
-}
+const PRIVATE = 0o600;
 
 /** From a moment ago, for clocks that are behind. */
 const lifetime = (days: number) => ({ notBefore: new Date(Date.now() - 300_000), notAfter: new Date(Date.now() + days * DAY) });
@@ -57,8 +53,8 @@ export class Pki {
       hosts: ["kubernetes"],
       ...lifetime(3650),
     });
-    writePrivate(keyFile, pair.key);
-    writeFileSync(certFile, pair.cert);
+    writeDurable(keyFile, pair.key, PRIVATE);
+    writeDurable(certFile, pair.cert);
     return new Pki(dir, pair, by);
   }
 
@@ -70,7 +66,7 @@ export class Pki {
 
   /**
    * A certificate signed by the authority: the stored one while it has 30 days
-   * left and covers every host asked for, otherwise a new one for a year.
+   * left, covers every host asked for and is whole, otherwise a new one for a year.
    */
   async leaf(spec: LeafSpec): Promise<KeyPair> {
     const [certFile, keyFile] = [join(this.#dir, `${spec.name}.crt`), join(this.#dir, `${spec.name}.key`)];
@@ -80,13 +76,21 @@ export class Pki {
     }
     const pair = await this.#sign(spec);
     mkdirSync(join(certFile, ".."), { recursive: true, mode: 0o700 });
-    writePrivate(keyFile, pair.key);
-    writeFileSync(certFile, pair.cert);
+    writeAtomic(keyFile, pair.key, PRIVATE);
+    writeAtomic(certFile, pair.cert);
     return pair;
   }
 
   #stillGood(pair: KeyPair, spec: LeafSpec): boolean {
-    const cert = new X509Certificate(pair.cert);
+    let cert: X509Certificate;
+    try {
+      cert = new X509Certificate(pair.cert);
+      // Of another key, where a start was killed after it had written a new one.
+      if (!cert.checkPrivateKey(createPrivateKey(pair.key))) return false;
+    } catch {
+      // Empty after a power cut.
+      return false;
+    }
     if (Date.parse(cert.validTo) - Date.now() < 30 * DAY) return false;
     if (!cert.verify(new X509Certificate(this.ca.cert).publicKey)) return false;
     const names = new Set((cert.subjectAltName ?? "").split(", ").map((n) => n.replace(/^(DNS|IP Address):/, "")));
@@ -103,8 +107,8 @@ export class Pki {
     const [keyFile, pubFile] = [join(this.#dir, "sa.key"), join(this.#dir, "sa.pub")];
     if (!existsSync(keyFile) || !existsSync(pubFile)) {
       const keys = newKeys();
-      writePrivate(keyFile, privatePem(keys.privateKey));
-      writeFileSync(pubFile, publicPem(keys.publicKey));
+      writeDurable(keyFile, privatePem(keys.privateKey), PRIVATE);
+      writeDurable(pubFile, publicPem(keys.publicKey));
     }
     return { privateKey: readFileSync(keyFile, "utf8"), publicKey: readFileSync(pubFile, "utf8") };
   }

@@ -1,11 +1,12 @@
 // Several control planes: each a process in a network namespace of its own,
 // behind one address.
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { HttpTransport } from "../../client/http.ts";
 import type { ApiTransport } from "../../client/transport.ts";
 import type { Component } from "../../platform/component.ts";
+import { writeAtomic } from "../../platform/files.ts";
 import { Balancer } from "./balancer.ts";
 import { nthAddress, parseCidr } from "./cidr.ts";
 import type { ComponentStatus } from "./control.ts";
@@ -141,7 +142,7 @@ export async function startControlPlanes(
       verbosity: options.verbosity,
       prepare: (index) => {
         const file: PlaneFile = { index, hosts, port: balancer.port, ...(ips[0] ? { advertise: ips[0] } : {}) };
-        writeFileSync(planeFile(cluster, index), JSON.stringify(file));
+        writeAtomic(planeFile(cluster, index), JSON.stringify(file));
         mkdirSync(dir.file(planeDir(index)), { recursive: true, mode: 0o700 });
       },
     });

@@ -1,9 +1,10 @@
 // A data directory: what cluster it holds, who has it open, and where its
-// sockets are. cluster.json is written once, run.json at each start.
+// sockets are.
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { writeDurable } from "../../platform/files.ts";
 import { UsageError } from "../flags.ts";
 import { openStored } from "./store-choice.ts";
 import type { EtcdSettings } from "./up-options.ts";
@@ -112,7 +113,7 @@ export class DataDir {
     }
     try {
       mkdirSync(this.path, { recursive: true, mode: 0o700 });
-      const others = readdirSync(this.path).filter((f) => f !== "cluster.json.tmp");
+      const others = readdirSync(this.path).filter((f) => !/^cluster\.json\..*tmp$/.test(f));
       if (others.length > 0)
         throw new UsageError(
           `--data-dir ${this.path} is not empty and holds no cluster (${others.slice(0, 3).join(", ")}): choose another folder`,
@@ -138,8 +139,7 @@ export class DataDir {
   write(cluster: ClusterFile): void {
     const file = this.file("cluster.json");
     try {
-      writeFileSync(`${file}.tmp`, `${JSON.stringify(cluster, null, 2)}\n`, { mode: 0o600 });
-      renameSync(`${file}.tmp`, file);
+      writeDurable(file, `${JSON.stringify(cluster, null, 2)}\n`, 0o600);
     } catch (e) {
       throw new UsageError(`--data-dir ${this.path} can't be written: ${(e as Error).message}`);
     }

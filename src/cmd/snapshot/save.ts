@@ -30,7 +30,7 @@ export default command({
     const [{ connect, createClient }, { Auth, Maintenance }, { syncDirectory }] = await Promise.all([
       import("../../rpc/client.ts"),
       import("../../rpc/gen/etcd/rpc_pb.ts"),
-      import("../../store/wal/files.ts"),
+      import("../../platform/files.ts"),
     ]);
     const pem = (file: string | undefined) => (file === undefined ? undefined : readFileSync(file, "utf8"));
     const tls = {

@@ -4,6 +4,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, 
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Component } from "../../platform/component.ts";
+import { readText, writeAtomic } from "../../platform/files.ts";
 import { logger } from "../../platform/log.ts";
 import { detachAllUnder } from "../../platform/mount.ts";
 import { alive, identify, type ProcessId, signal } from "../../platform/process.ts";
@@ -11,7 +12,6 @@ import { type Channel, connect, createClient } from "../../rpc/client.ts";
 import { ImageService, RuntimeService } from "../../rpc/gen/cri/runtime_pb.ts";
 import type { Client } from "../../rpc/types.ts";
 import { message } from "../errors.ts";
-import { readText, writeAtomic } from "../files.ts";
 import { BUN_REPOSITORY } from "../images/bun.ts";
 import { type ContainerdOptions, containerdConfig, PAUSE_IMAGE } from "./config.ts";
 import { endedContainers } from "./events.ts";

@@ -10,7 +10,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSy
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { readJson, readText, writeAtomic } from "../files.ts";
+import { readJson, readText, writeAtomic, writeDurable } from "../../platform/files.ts";
 import { decompressed, HashingStream } from "./compression.ts";
 import { unpackLayer } from "./layer.ts";
 import { digestOf, hex, type ImageConfig } from "./oci.ts";
@@ -229,11 +229,11 @@ export class ImageStore {
   }
 
   #put(digest: string, bytes: Uint8Array): void {
-    if (!existsSync(this.#blob(digest))) writeAtomic(this.#blob(digest), bytes);
+    if (!existsSync(this.#blob(digest))) writeDurable(this.#blob(digest), bytes);
   }
 
   #save(): void {
     const table: Table = { version: 1, images: this.list() };
-    writeAtomic(join(this.root, "images.json"), JSON.stringify(table, undefined, 1));
+    writeDurable(join(this.root, "images.json"), JSON.stringify(table, undefined, 1));
   }
 }

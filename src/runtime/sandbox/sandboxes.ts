@@ -4,6 +4,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { removeCgroup } from "../../platform/cgroup.ts";
+import { readJson, writeAtomic } from "../../platform/files.ts";
 import type { Logger } from "../../platform/log.ts";
 import { detachMount, MS, mount } from "../../platform/mount.ts";
 import { createNamespaces, linkUp, type NamespaceKind, removeNamespace, setHostname, setSysctls } from "../../platform/netns.ts";
@@ -15,7 +16,6 @@ import { addHostPorts, removeHostPorts } from "../cni/hostport.ts";
 import { addNetwork, type CniTarget, delNetwork, type PortMapping } from "../cni/invoke.ts";
 import { message, notFound, wrap } from "../errors.ts";
 import type { EventStream } from "../events.ts";
-import { readJson, writeAtomic } from "../files.ts";
 import { newId } from "../ids.ts";
 import * as layout from "../layout.ts";
 import type { OciRuntime } from "../oci/runtime.ts";
@@ -64,6 +64,7 @@ export class Sandboxes {
         this.#all.set(id, record);
       } catch (error) {
         this.#options.log.warn("Removing a sandbox that was left half made", { podSandboxID: id, err: message(error) });
+        await this.#leaveNetwork(id);
         await this.#removeTraces(id);
       }
     }
@@ -222,6 +223,18 @@ export class Sandboxes {
       }
     } catch (error) {
       throw wrap(`failed to setup network for sandbox ${JSON.stringify(record.id)}`, error);
+    }
+  }
+
+  /** Gives back the addresses and ports of a sandbox of which only the ID is known. */
+  async #leaveNetwork(id: string): Promise<void> {
+    const net = join(layout.namespaceDir(this.#options, id), "net");
+    const target = { containerId: id, netns: existsSync(net) ? net : "", ifName: "eth0", args: {}, portMappings: [] };
+    try {
+      await removeHostPorts(this.#options.clusterId, id);
+      await delNetwork(loadConfig(this.#options.cniConfDir), target, this.#options.cniBinDirs);
+    } catch (error) {
+      this.#options.log.warn("A pod's network could not be taken down by its plugins", { podSandboxID: id, err: message(error) });
     }
   }
 

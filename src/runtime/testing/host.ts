@@ -82,6 +82,15 @@ export class TestHost implements AsyncDisposable {
     this.imports = createClient(Images, this.#channel);
   }
 
+  /** The host's ends of its pods' links. */
+  async podLinks(): Promise<string[]> {
+    const { stdout } = await run(["ip", "-o", "link", "show", "master", this.#bridge]);
+    return stdout
+      .split("\n")
+      .map((line) => line.split(":")[1]?.trim().split("@")[0] ?? "")
+      .filter((name) => name !== "");
+  }
+
   async down(): Promise<void> {
     await this.#channel?.close();
     await this.#component?.stop();

@@ -3,11 +3,11 @@
 // --initial-cluster, and so begins with the same state and the same ids.
 import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { syncDirectory } from "../../platform/files.ts";
 import { checkInitialCluster, newCluster, parseInitialCluster } from "../membership/bootstrap.ts";
 import { snapshotOf } from "../snapshot/content.ts";
 import { writeSnapshot } from "../snapshot/file.ts";
 import { StateMachine } from "../state.ts";
-import { syncDirectory } from "../wal/files.ts";
 import { Wal } from "../wal/wal.ts";
 import { openSnapshot } from "./file.ts";
 import { loadBackend } from "./load.ts";

@@ -3,8 +3,9 @@
 // there were, so that a file cut short is known.
 import { closeSync, fstatSync, openSync, readdirSync, renameSync, rmSync, writeSync } from "node:fs";
 import { basename, join } from "node:path";
+import { syncDirectory } from "../../platform/files.ts";
 import { crc32c } from "../wal/crc32c.ts";
-import { dataSync, readAt, syncDirectory } from "../wal/files.ts";
+import { dataSync, readAt } from "../wal/files.ts";
 import { CorruptFile, refuseNewer } from "../wal/format.ts";
 
 const MAGIC = new TextEncoder().encode("kubunsnp");

@@ -1,16 +1,6 @@
 // The file operations that durability and reading back rest on.
-import { closeSync, fdatasync, fsyncSync, openSync, readSync } from "node:fs";
+import { fdatasync, readSync } from "node:fs";
 import { libc } from "../../platform/ffi.ts";
-
-/** Makes renames and new names in a directory durable. */
-export function syncDirectory(dir: string): void {
-  const fd = openSync(dir, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
 
 /** fdatasync on Bun's thread pool, for files that are written aside: the event loop does not wait for megabytes. */
 export function dataSync(fd: number): Promise<void> {

@@ -13,7 +13,8 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import { isNoSpace, reserve, syncDirectory } from "./files.ts";
+import { syncDirectory } from "../../platform/files.ts";
+import { isNoSpace, reserve } from "./files.ts";
 import {
   CorruptFile,
   decodeSegmentHeader,
