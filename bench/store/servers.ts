@@ -1,11 +1,11 @@
 // The stores that are compared, each a process of its own on given CPUs.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
 import { connect, createClient } from "../../src/rpc/client.ts";
 import { KV, Maintenance } from "../../src/rpc/gen/etcd/rpc_pb.ts";
+import { freePort } from "../../src/testing/ports.ts";
 
 const main = join(import.meta.dirname, "../../src/main.ts");
 
@@ -14,14 +14,6 @@ export type Kind = "ours" | "etcd";
 export interface Cpus {
   server: string;
   client: string;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** Polls until an answer comes. */
@@ -65,7 +57,7 @@ export class Cluster implements AsyncDisposable {
   /** Starts the members; resolves when the leader serves. */
   static async start(kind: Kind, size: number, cpus: Cpus): Promise<Cluster> {
     const members: MemberProcess[] = [];
-    for (let i = 0; i < size; i++) members.push({ name: `m${i}`, client: await freePort(), peer: await freePort(), dir: "" });
+    for (let i = 0; i < size; i++) members.push({ name: `m${i}`, client: freePort(), peer: freePort(), dir: "" });
     const cluster = new Cluster(kind, cpus, members);
     try {
       await cluster.up();

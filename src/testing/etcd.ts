@@ -1,21 +1,13 @@
 // A real etcd, as the outside implementation to compare with.
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EtcdClient } from "../client/etcd-grpc.ts";
+import { freePorts } from "./ports.ts";
 
 /** Why there is no etcd to run, or undefined if there is one. */
 export const noEtcd = Bun.which("etcd") ? undefined : "no etcd on PATH (Debian package etcd-server)";
 export const noEtcdctl = Bun.which("etcdctl") ? undefined : "no etcdctl on PATH (Debian package etcd-client)";
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 export interface RealEtcd extends AsyncDisposable {
   /** host:port */
@@ -32,7 +24,7 @@ export interface RealEtcd extends AsyncDisposable {
  */
 export async function startEtcd(flags: readonly string[] = [], scheme: "http" | "https" = "http"): Promise<RealEtcd> {
   const dir = mkdtempSync(join(tmpdir(), "kubun-etcd-"));
-  const [clientPort, peer, metrics] = [await freePort(), await freePort(), await freePort()];
+  const [clientPort, peer, metrics] = freePorts(3) as [number, number, number];
   const endpoint = `127.0.0.1:${clientPort}`;
   const child = Bun.spawn(
     [

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
+import { freePorts } from "../../testing/ports.ts";
 import { connect, createClient } from "../client.ts";
 import { RuntimeService } from "../gen/cri/runtime_pb.ts";
 import { KV, Lease, RangeRequestSchema, RangeResponseSchema, Watch, WatchRequestSchema, WatchResponseSchema } from "../gen/etcd/rpc_pb.ts";
@@ -189,17 +190,10 @@ const has = (program: string) => {
   return found;
 };
 
-const freePort = () => {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
-};
-
 test.skipIf(!has("etcd"))(
   "Debian's etcd takes puts, ranges, leases and watches from our client",
   async () => {
-    const [port, peer] = [freePort(), freePort()];
+    const [port, peer] = freePorts(2) as [number, number];
     const flags = ["--data-dir", join(dir, "etcd"), "--log-level", "error"];
     flags.push("--listen-client-urls", `http://127.0.0.1:${port}`, "--advertise-client-urls", `http://127.0.0.1:${port}`);
     flags.push("--listen-peer-urls", `http://127.0.0.1:${peer}`, "--initial-advertise-peer-urls", `http://127.0.0.1:${peer}`);
@@ -244,7 +238,7 @@ test.skipIf(!has("etcd"))(
       await Bun.write(join(dir, name), content);
       return join(dir, name);
     };
-    const [port, peer] = [freePort(), freePort()];
+    const [port, peer] = freePorts(2) as [number, number];
     const flags = ["--data-dir", join(dir, "etcd-tls"), "--log-level", "error", "--client-cert-auth"];
     flags.push("--cert-file", await file("s.crt", server.cert), "--key-file", await file("s.key", server.key));
     flags.push("--trusted-ca-file", await file("c.crt", client.cert), "--grpc-keepalive-min-time", "1s");

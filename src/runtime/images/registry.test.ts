@@ -1,10 +1,10 @@
 // Pulls from Debian's docker-registry, and from one that wants a token.
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Code } from "../../rpc/types.ts";
+import { freePort } from "../../testing/ports.ts";
 import { type OciParts, ociParts, tarOf } from "../testing/archives.ts";
 import { wrapPullError } from "./errors.ts";
 import { architecture, digestOf, MediaType } from "./oci.ts";
@@ -24,14 +24,6 @@ const puller = () => {
   return { store, puller: new Puller(store) };
 };
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 async function push(base: string, repository: string, tag: string, parts: OciParts): Promise<void> {
   for (const blob of [parts.config, ...parts.layers]) {
     const begun = await fetch(`${base}/v2/${repository}/blobs/uploads/`, { method: "POST" });
@@ -49,7 +41,7 @@ async function push(base: string, repository: string, tag: string, parts: OciPar
 
 describe.skipIf(!root || registry === null)("Debian's docker-registry", () => {
   test("an image is pulled by tag and by digest, and one that isn't there is told in containerd's words", async () => {
-    const port = await freePort();
+    const port = freePort();
     const config = join(dir, "registry.yml");
     writeFileSync(
       config,
@@ -151,7 +143,7 @@ describe.skipIf(!root)("a registry", () => {
   });
 
   test("that nobody runs is told with the address", async () => {
-    const name = `127.0.0.1:${await freePort()}/a:1`;
+    const name = `127.0.0.1:${freePort()}/a:1`;
     const error = wrapPullError(
       name,
       await puller()

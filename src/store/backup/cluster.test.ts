@@ -4,9 +4,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { noEtcd, noEtcdctl, type RealEtcd, startEtcd } from "../../testing/etcd.ts";
+import { freePorts } from "../../testing/ports.ts";
 import { parseMetrics } from "../../testing/prometheus.ts";
 import type { Store } from "../mod.ts";
-import { freePorts, Members, until } from "../testing/members.ts";
+import { Members, until } from "../testing/members.ts";
 import { restoreSnapshot } from "./restore.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "kubun-restored-"));

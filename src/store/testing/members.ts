@@ -2,15 +2,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort, freePorts } from "../../testing/ports.ts";
 import { Store, type StoreOptions } from "../mod.ts";
-
-/** Ports that nobody listens on now. */
-export function freePorts(n: number): number[] {
-  const listeners = Array.from({ length: n }, () => Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } }));
-  const ports = listeners.map((l) => l.port);
-  for (const l of listeners) l.stop(true);
-  return ports;
-}
 
 /** Waits for a state; throws what it waited for after `deadline` milliseconds. */
 export async function until<T>(
@@ -50,7 +43,7 @@ export class Members implements AsyncDisposable {
 
   peerUrl(name: string): string {
     const scheme = this.#options.peer?.tls ? "https" : "http";
-    const port = this.#peerPorts.get(name) ?? freePorts(1)[0]!;
+    const port = this.#peerPorts.get(name) ?? freePort();
     this.#peerPorts.set(name, port);
     return `${scheme}://${LOCAL}:${port}`;
   }

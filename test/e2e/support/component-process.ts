@@ -1,7 +1,6 @@
 // One component of a cluster as a process of its own: started, asked how it
 // is, ended or killed, and started again with the same flags.
 import { closeSync, openSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { until } from "./cluster.ts";
 
 export interface Probe {
@@ -31,15 +30,6 @@ export async function answerOf(probe: Probe): Promise<string> {
   const text = await response.text();
   if (!response.ok) throw new Error(`${probe.url}: ${response.status} ${text}`);
   return text;
-}
-
-/** Ports that nobody listens on now, all different. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  await Promise.all(servers.map((s) => new Promise<void>((done) => s.listen(0, "0.0.0.0", done))));
-  const ports = servers.map((s) => (s.address() as { port: number }).port);
-  await Promise.all(servers.map((s) => new Promise((done) => s.close(done))));
-  return ports;
 }
 
 export class ComponentProcess {

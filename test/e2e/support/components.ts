@@ -18,9 +18,10 @@ import { writeKubeconfig } from "../../../src/cmd/cluster/kubeconfig.ts";
 import { type KeyPair, Pki } from "../../../src/cmd/cluster/pki.ts";
 import { removeAllPods } from "../../../src/kubelet/mod.ts";
 import { removeCgroup } from "../../../src/platform/cgroup.ts";
+import { freePorts } from "../../../src/testing/ports.ts";
 import { ok, type Result, run } from "./cluster.ts";
 import { componentSpecs, criFlags, kubun, type Layout, PORTS } from "./component-flags.ts";
-import { ComponentProcess, type ComponentSpec, freePorts } from "./component-process.ts";
+import { ComponentProcess, type ComponentSpec } from "./component-process.ts";
 import { kubectlOnPath } from "./tools.ts";
 
 export type ComponentsOptions = Pick<Layout, "store" | "kubeletCertificate">;
@@ -119,7 +120,7 @@ export class ComponentCluster implements AsyncDisposable {
   }
 
   async #prepare(): Promise<void> {
-    const ports = await freePorts(PORTS.length);
+    const ports = freePorts(PORTS.length);
     this.#ports = Object.fromEntries(PORTS.map((n, i) => [n, ports[i]])) as Layout["ports"];
     mkdirSync(this.runDir, { recursive: true });
     this.#pki = await Pki.open(join(this.dir, "pki"));

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { EtcdClient } from "../../../src/client/etcd-grpc.ts";
 import { Pki } from "../../../src/cmd/cluster/pki.ts";
 import { noEtcd } from "../../../src/testing/etcd.ts";
+import { freePorts } from "../../../src/testing/ports.ts";
 import { until } from "./cluster.ts";
-import { freePorts } from "./component-process.ts";
 import { root } from "./tools.ts";
 
 /** "embedded" is the cluster's own store, "cluster" three members of ours, "etcd" Debian's. */
@@ -39,7 +39,7 @@ export async function startStore(kind: Exclude<StoreKind, "embedded">): Promise<
   await pki.leaf({ name: "member", commonName: "member", hosts: ["localhost", "127.0.0.1"], peer: true });
   await pki.leaf({ name: "client", commonName: "kube-apiserver-etcd-client" });
   const file = (name: string) => join(dir, "pki", name);
-  const ports = await freePorts(2 * count);
+  const ports = freePorts(2 * count);
   const members: Member[] = Array.from({ length: count }, (_, i) => ({
     name: `m${i + 1}`,
     client: `https://127.0.0.1:${ports[2 * i]}`,

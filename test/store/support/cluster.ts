@@ -1,9 +1,9 @@
 // Clusters of store processes to do harm to: Debian's etcd or kubun's store, with
 // the same flags, each member with a folder, ports and if wanted a host of its own.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { freePorts } from "../../../src/testing/ports.ts";
 import { must, run } from "./commands.ts";
 import { Hosts } from "./hosts.ts";
 
@@ -28,16 +28,6 @@ export interface StartOptions {
   initial?: readonly Member[];
   state?: "new" | "existing";
   flags?: readonly string[];
-}
-
-/** Members whose ids the kernel gave out a moment ago are not given again. */
-async function freePorts(n: number): Promise<number[]> {
-  const servers = Array.from({ length: n }, () => createServer());
-  const ports = await Promise.all(
-    servers.map((s) => new Promise<number>((resolve) => s.listen(0, "127.0.0.1", () => resolve((s.address() as { port: number }).port)))),
-  );
-  await Promise.all(servers.map((s) => new Promise((resolve) => s.close(resolve))));
-  return ports;
 }
 
 export class Member {
@@ -190,7 +180,7 @@ export class StoreCluster implements AsyncDisposable {
     let host = "127.0.0.1";
     let [port, peer] = [2379, 2380];
     if (this.hosts) host = this.hosts.add(index);
-    else [port, peer] = (await freePorts(2)) as [number, number];
+    else [port, peer] = freePorts(2) as [number, number];
     const member = new Member(this, index, { host, port }, peer);
     mkdirSync(member.dataDir, { recursive: true });
     if (this.diskBytes) {
