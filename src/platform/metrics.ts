@@ -2,11 +2,17 @@
 
 type Labels = Record<string, string>;
 
+const special = /[\\"\n]/;
 const escaped = (value: string) => value.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`));
-const labelText = (labels: Labels) =>
-  Object.entries(labels)
-    .map(([k, v]) => `${k}="${escaped(v)}"`)
-    .join(",");
+/** Every request makes two of them: no arrays in between. */
+function labelText(labels: Labels): string {
+  let text = "";
+  for (const name in labels) {
+    const value = labels[name]!;
+    text += `${text === "" ? "" : ","}${name}="${special.test(value) ? escaped(value) : value}"`;
+  }
+  return text;
+}
 const braced = (labels: string) => (labels === "" ? "" : `{${labels}}`);
 
 interface Metric {
