@@ -84,18 +84,21 @@ export class Snapshots {
   /** Frees compacted versions in slices; not while anybody reads them. */
   prune(): void {
     if (this.#pruning || this.#taking || this.#holds > 0) return;
-    this.#pruning = (async () => {
-      const { compaction, compactionPause } = this.#metrics;
-      const start = performance.now();
-      for (let done = false; !done; ) {
-        const sliceStart = performance.now();
-        done = this.#state.mvcc.prune(this.#slice);
-        compactionPause.observe(performance.now() - sliceStart);
-        if (!done) await new Promise((resolve) => setImmediate(resolve));
-      }
-      compaction.observe(performance.now() - start);
-      this.#pruning = undefined;
-    })();
+    this.#pruning = this.#prune();
+  }
+
+  async #prune(): Promise<void> {
+    const { compaction, compactionPause } = this.#metrics;
+    const start = performance.now();
+    for (let done = false; !done; ) {
+      // Not in the turn that compacts either: watches still have to be told what was applied with it.
+      await new Promise((resolve) => setImmediate(resolve));
+      const sliceStart = performance.now();
+      done = this.#state.mvcc.prune(this.#slice);
+      compactionPause.observe(performance.now() - sliceStart);
+    }
+    compaction.observe(performance.now() - start);
+    this.#pruning = undefined;
   }
 
   /** Resolves when nothing is being freed. */

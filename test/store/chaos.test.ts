@@ -7,7 +7,7 @@ import { until } from "./support/commands.ts";
 import { noHosts } from "./support/hosts.ts";
 import { elected, kind, others, scenes } from "./support/scene.ts";
 
-const { scene, end } = scenes();
+const { scene, compactedScene, end } = scenes();
 afterEach(end);
 
 describe(`three members of ${kind}`, () => {
@@ -24,6 +24,24 @@ describe(`three members of ${kind}`, () => {
       await load.progress(20, leader.index);
     }
     await judge(cluster, load, watchers);
+  });
+
+  test("agree on what is left when clients compact while the leader is killed, or frozen, time after time", async () => {
+    const { cluster, load, watchers, compaction } = await compactedScene({ flags: ["--snapshot-count", "100"] });
+    for (const harm of ["SIGKILL", "SIGSTOP", "SIGKILL", "SIGSTOP"] as const) {
+      const leader = await leaderOf(cluster);
+      leader.signal(harm);
+      if (harm === "SIGKILL") await leader.ended();
+      await elected(cluster, others(cluster, leader));
+      await load.progress(50);
+      await compaction.progress(2);
+      watchers[0]!.hop();
+      if (harm === "SIGKILL") leader.start();
+      else leader.signal("SIGCONT");
+      await serving(leader);
+      await load.progress(20, leader.index);
+    }
+    await judge(cluster, load, watchers, compaction);
   });
 
   test("come back from being killed all at once", async () => {
@@ -84,6 +102,27 @@ describe.skipIf(noHosts !== undefined)(`three members of ${kind} on hosts of the
       watchers[0]!.hop();
     }
     await judge(cluster, load, watchers);
+  });
+
+  test("tell watches of a member that was cut off what was compacted meanwhile", async () => {
+    const { cluster, load, watchers, compaction } = await compactedScene({ hosts: true, flags: ["--snapshot-count", "100"] });
+    for (const [, cut] of cuts) {
+      // The one that has a watch which stays.
+      const away = cluster.members[0]!;
+      cut(cluster, away);
+      const missed = load.unanswered;
+      await until("its clients to go without answers", () => load.unanswered > missed);
+      await elected(cluster, others(cluster, away));
+      const before = compaction.asked;
+      const seen = watchers[1]!.last;
+      await load.progress(100, 1);
+      await until("more to be compacted than it has seen", () => compaction.asked > Math.max(before, seen + 1));
+      await compaction.progress(2);
+      cluster.hosts!.heal();
+      await serving(away);
+      await load.progress(20, away.index);
+    }
+    await judge(cluster, load, watchers, compaction);
   });
 
   test("keep their leader when a follower is cut off, and when it comes back", async () => {

@@ -8,7 +8,7 @@ import type { Load } from "./support/load.ts";
 import { moveLeader } from "./support/members.ts";
 import { kind, others, type Scene, scenes } from "./support/scene.ts";
 
-const { scene, end } = scenes();
+const { compactedScene, end } = scenes();
 afterEach(end);
 
 const ROUNDS = Number(process.env.KUBUN_STORE_ROUNDS ?? 8);
@@ -74,8 +74,8 @@ test.skipIf(noHosts !== undefined)(`three members of ${kind} lose nothing and sh
   };
   const done: string[] = [];
   try {
-    const s = await scene({ hosts: true, flags: ["--snapshot-count", "60"] });
-    const { cluster, load, watchers } = s;
+    const s = await compactedScene({ hosts: true, flags: ["--snapshot-count", "60"] });
+    const { cluster, load, watchers, compaction } = s;
     for (let round = 0; round < ROUNDS; round++) {
       const both = 1 + pick(2);
       for (let i = 0; i < both; i++) {
@@ -94,8 +94,9 @@ test.skipIf(noHosts !== undefined)(`three members of ${kind} lose nothing and sh
       if (pick(2) === 0) await load.progress(20);
     }
     await load.progress(50);
+    await compaction.progress(2);
     expect(load.total).toBeGreaterThan(50);
-    await judge(cluster, load, watchers);
+    await judge(cluster, load, watchers, compaction);
   } catch (error) {
     throw new Error(`seed ${seed}: ${done.join(", ")}: ${(error as Error).message}`, { cause: error });
   }

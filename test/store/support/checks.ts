@@ -6,6 +6,7 @@ import { assertLinearizable } from "../../../src/store/testing/linearizability.t
 import { assertNone, checkRevisions, checkWatch } from "../../../src/store/testing/revisions.ts";
 import type { Member, StoreCluster } from "./cluster.ts";
 import { until } from "./commands.ts";
+import { type Compaction, listing } from "./compaction.ts";
 import { type Load, PREFIX } from "./load.ts";
 import { bytes, Watcher } from "./watcher.ts";
 
@@ -66,48 +67,60 @@ export const leaderOf = (cluster: StoreCluster, among: readonly Member[] = clust
 /**
  * Stops the load, and throws an Error unless all members serve the same history,
  * all that clients were told fits it, and every watcher saw it.
+ *
+ * @param compaction what made parts of the history known to its recorders alone
  */
-export async function judge(cluster: StoreCluster, load: Load, watchers: readonly Watcher[]): Promise<void> {
+export async function judge(cluster: StoreCluster, load: Load, watchers: readonly Watcher[], compaction?: Compaction): Promise<void> {
   await load.stop();
+  await compaction?.stop();
   await allServing(cluster);
   const leader = await leaderOf(cluster);
   // A last write, so that every watch of the prefix has an end to reach.
+  const call = load.now();
   const end = await ask(leader.endpoint, (channel) =>
     createClient(KV, channel).put({ key: bytes(`${PREFIX}end`), value: bytes("end") }, { timeout: 5000 }),
   );
+  const ended = { client: -1, call, return: load.now(), changes: [{ key: `${PREFIX}end`, value: "end" }] };
   const last = Number(end.header!.revision);
-  const views = cluster.members.map((m) => new Watcher([m.endpoint], PREFIX));
+  // What a member still knows of the past, it shows whole.
+  const compacted = compaction && (async (_endpoint: string, revision: number) => revision);
+  const views = cluster.members.map((m) => new Watcher([m.endpoint], PREFIX, { compacted }));
+  const told = [...watchers, ...(compaction?.recorders ?? [])];
   try {
-    await Promise.all([...views, ...watchers].map((w) => w.reached(last)));
+    await Promise.all([...views, ...told].map((w) => w.reached(last)));
   } finally {
-    await Promise.all([...views, ...watchers].map((w) => w.stop()));
+    await Promise.all([...views, ...told].map((w) => w.stop()));
   }
-  const history = views[0]!.changes;
-  for (const [i, view] of views.entries()) assertNone(`the history of ${cluster.members[i]!.name}`, checkWatch(history, view.span(last)));
-  for (const [i, w] of watchers.entries()) assertNone(`watch ${i} of ${w.streams} streams`, checkWatch(history, w.span(last)));
-  const writes = [
-    ...load.writes,
-    {
-      client: -1,
-      call: Number.MAX_SAFE_INTEGER,
-      return: Number.MAX_SAFE_INTEGER,
-      changes: [{ key: `${PREFIX}end`, value: "end" }],
-      revision: last,
-    },
-  ];
+  const history = compaction ? compaction.history(last) : views[0]!.changes;
+  if (compaction) {
+    for (const m of cluster.members) await listing(load)(m.endpoint);
+    assertNone("what was told of compacted revisions", compaction.violations(history, last));
+  }
+  const seen = (what: string, w: Watcher) => {
+    for (const span of w.spans(last)) assertNone(what, checkWatch(history, span));
+  };
+  for (const [i, view] of views.entries()) seen(`the history of ${cluster.members[i]!.name}`, view);
+  for (const [i, w] of watchers.entries()) seen(`watch ${i} of ${w.streams} streams`, w);
+  const writes = [...load.writes, { ...ended, revision: last }];
   assertNone("what clients were told", checkRevisions(history, writes, load.reads));
   assertLinearizable(load.operations);
-  await sameHashes(cluster, last);
+  const agreed = await sameHashes(cluster, last);
+  if (!compaction) return;
+  for (const [i, { compactions }] of views.entries())
+    if (compactions.length !== 1 || compactions[0]!.told !== agreed)
+      throw new Error(`${cluster.members[i]!.name} is compacted at ${agreed}, and told a watch from 1: ${JSON.stringify(compactions)}`);
 }
 
-/** Throws an Error unless the members have the same data at a revision. */
-export async function sameHashes(cluster: StoreCluster, revision: number): Promise<void> {
-  const hashes = await Promise.all(
-    cluster.members.map((m) =>
-      ask(m.endpoint, (channel) => createClient(Maintenance, channel).hashKV({ revision: BigInt(revision) }, { timeout: 5000 })),
-    ),
-  );
+/** Throws an Error unless the members have the same data at a revision; tells the revision that all are compacted at, 0 for none. */
+export async function sameHashes(cluster: StoreCluster, revision: number): Promise<number> {
+  const hashOf = (m: Member) =>
+    ask(m.endpoint, (channel) => createClient(Maintenance, channel).hashKV({ revision: BigInt(revision) }, { timeout: 5000 }));
+  // A compaction that its client gave up on may still reach one member after the other.
+  const hashes = await until("all members to be compacted at one revision", async () => {
+    const hashes = await Promise.all(cluster.members.map(hashOf));
+    return hashes.every((h) => h.compactRevision === hashes[0]!.compactRevision) && hashes;
+  });
   const told = hashes.map((h, i) => `${cluster.members[i]!.name} ${h.hash} (compacted ${h.compactRevision})`);
-  if (new Set(hashes.map((h) => `${h.hash} ${h.compactRevision}`)).size > 1)
-    throw new Error(`members differ at revision ${revision}: ${told.join(", ")}`);
+  if (new Set(hashes.map((h) => h.hash)).size > 1) throw new Error(`members differ at revision ${revision}: ${told.join(", ")}`);
+  return Math.max(0, Number(hashes[0]!.compactRevision));
 }

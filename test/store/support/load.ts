@@ -33,7 +33,7 @@ type Answered<T> = { answer: T; call: number; return: number } | { answer: undef
 /** Answers that say for sure that nothing was done. */
 const refusedForSure = (e: RpcError) => e.code === Code.Unavailable && /^connection to /.test(e.message);
 /** Answers after which it may have been done, now or later. */
-const MAYBE = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.Unknown, Code.Canceled, Code.Internal, Code.ResourceExhausted]);
+export const MAYBE = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.Unknown, Code.Canceled, Code.Internal, Code.ResourceExhausted]);
 
 export class Load {
   readonly operations: Operation[] = [];
@@ -105,12 +105,17 @@ export class Load {
     return `v${++this.#values}`;
   }
 
+  /** The time: every look is later than the one before. */
+  now(): number {
+    return ++this.#clock;
+  }
+
   /** Makes a call; undefined if it was surely not carried out. */
   async call<T>(make: () => Promise<T>): Promise<Answered<T> | undefined> {
-    const call = ++this.#clock;
+    const call = this.now();
     try {
       const answer = await make();
-      return { answer, call, return: ++this.#clock };
+      return { answer, call, return: this.now() };
     } catch (error) {
       if (!(error instanceof RpcError)) throw error;
       if (refusedForSure(error)) {

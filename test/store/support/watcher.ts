@@ -1,5 +1,6 @@
-// A watch of a prefix that goes on at another member when its stream ends,
-// and keeps all that came, so that gaps and duplicates can be looked for.
+// A watch of a prefix that goes on at another member when its stream ends, and
+// behind a list when the past was compacted away; it keeps all that came, so
+// that gaps and duplicates can be looked for.
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { parseEndpoint, Requests } from "../../../src/client/etcd-grpc-endpoints.ts";
@@ -28,8 +29,23 @@ const changeOf = (e: Event): Change => ({
   revision: Number(e.kv!.modRevision),
 });
 
+export interface WatcherOptions {
+  /** The first revision to watch. */
+  start?: number;
+  /** The endpoint to begin at. */
+  first?: number;
+  /**
+   * What to do when that much was compacted: tells the revision behind which
+   * the watch goes on, such as that of a list. Without it, the watch fails.
+   */
+  compacted?: (endpoint: string, compactRevision: number) => Promise<number>;
+}
+
 export class Watcher {
-  readonly deliveries: Delivery[] = [];
+  /** What came, from each revision that it had to begin at. */
+  readonly #spans: { start: number; deliveries: Delivery[] }[];
+  /** The revision that each compaction kept it from, and the one that it was told. */
+  readonly compactions: { wanted: number; told: number }[] = [];
   /** Streams that were opened. */
   streams = 0;
   /** Why it can't go on. */
@@ -38,16 +54,19 @@ export class Watcher {
   #last: number;
   readonly #endpoints: readonly string[];
   readonly #prefix: string;
-  readonly #start: number;
+  readonly #compacted: WatcherOptions["compacted"];
+  /** Told that this was compacted, and not gone on since. */
+  #lost: number | undefined;
   #at: number;
   #stream = new AbortController();
   #stopped = false;
   readonly #run: Promise<void>;
 
-  constructor(endpoints: readonly string[], prefix: string, { start = 1, first = 0 } = {}) {
+  constructor(endpoints: readonly string[], prefix: string, { start = 1, first = 0, compacted }: WatcherOptions = {}) {
     this.#endpoints = endpoints;
     this.#prefix = prefix;
-    this.#start = start;
+    this.#compacted = compacted;
+    this.#spans = [{ start, deliveries: [] }];
     this.#last = start - 1;
     this.#at = first;
     this.#run = this.#watch();
@@ -58,11 +77,16 @@ export class Watcher {
   }
 
   get changes(): Change[] {
-    return this.deliveries.flatMap((d) => d.changes);
+    return this.#spans.flatMap((s) => s.deliveries.flatMap((d) => d.changes));
   }
 
-  span(through: number): WatchSpan {
-    return { start: this.#start, includes: (key) => key.startsWith(this.#prefix), deliveries: this.deliveries, through };
+  /** What it has to have seen: all from where it began to the end, but for what was compacted before it came there. */
+  spans(through: number): WatchSpan[] {
+    const includes = (key: string) => key.startsWith(this.#prefix);
+    return this.#spans.map(({ start, deliveries }, i) => {
+      const came = deliveries.flatMap((d) => d.changes).at(-1)?.revision ?? start - 1;
+      return { start, includes, deliveries, through: i === this.#spans.length - 1 ? through : came };
+    });
   }
 
   /** Leaves its stream and goes on at the next member. */
@@ -74,7 +98,7 @@ export class Watcher {
   /** Resolves once all up to this revision came, which some key of the prefix must have. */
   async reached(revision: number, milliseconds = 30_000): Promise<void> {
     await until(
-      `the watch at ${this.#endpoints[this.#at % this.#endpoints.length]} to reach revision ${revision}`,
+      `the watch at ${this.#endpoint} to reach revision ${revision}`,
       () => this.failure !== undefined || this.#last >= revision,
       milliseconds,
       () => `it is at ${this.#last}`,
@@ -88,12 +112,17 @@ export class Watcher {
     await this.#run;
   }
 
+  get #endpoint(): string {
+    return this.#endpoints[this.#at % this.#endpoints.length]!;
+  }
+
   async #watch(): Promise<void> {
     while (!this.#stopped && !this.failure) {
       this.#stream = new AbortController();
-      const { address } = parseEndpoint(this.#endpoints[this.#at % this.#endpoints.length]!);
+      const { address } = parseEndpoint(this.#endpoint);
       const channel = connect(address, { connectTimeout: 500, maxReceiveSize: 2 ** 31 - 1 });
       try {
+        if (this.#lost !== undefined) await this.#goOn(this.#lost);
         await this.#follow(createClient(Watch, channel));
       } catch (error) {
         if (!(error instanceof RpcError)) this.failure = String(error);
@@ -111,11 +140,24 @@ export class Watcher {
     requests.push({ requestUnion: { case: "createRequest", value: createRequest } });
     this.streams++;
     for await (const r of client.watch(requests, { signal: this.#stream.signal })) {
-      if (r.canceled) throw new Error(`the watch was cancelled: ${r.cancelReason} (compacted at ${r.compactRevision})`);
+      if (r.canceled) {
+        const told = Number(r.compactRevision);
+        if (told === 0 || !this.#compacted) throw new Error(`the watch was cancelled: ${r.cancelReason} (compacted at ${told})`);
+        this.compactions.push({ wanted: this.#last + 1, told });
+        this.#lost = told;
+        return;
+      }
       if (r.events.length === 0) continue;
       const changes = r.events.map(changeOf);
-      this.deliveries.push({ revision: Number(r.header!.revision), changes });
+      this.#spans.at(-1)!.deliveries.push({ revision: Number(r.header!.revision), changes });
       this.#last = changes.at(-1)!.revision;
     }
+  }
+
+  /** Begins anew behind what was compacted. */
+  async #goOn(compactRevision: number): Promise<void> {
+    this.#last = await this.#compacted!(this.#endpoint, compactRevision);
+    this.#spans.push({ start: this.#last + 1, deliveries: [] });
+    this.#lost = undefined;
   }
 }
