@@ -148,7 +148,7 @@ export class ApiServer implements Component {
     await bootstrap(this.#storage, this.#registry.resources, this.#registry.now());
     await opened;
     for (const at of listen) await this.#listen(at);
-    await this.#services.repair();
+    await this.#services.start();
     const port = Number(new URL(this.#address ?? "https://127.0.0.1:6443").port || 443);
     await ensureKubernetesService(this.#registry, this.#networks, port, this.#options.advertiseAddress);
     if (this.#options.compactionInterval !== 0) this.#compactor.start(this.#options.compactionInterval);
@@ -232,6 +232,7 @@ export class ApiServer implements Component {
   async stop(): Promise<void> {
     this.#problem = "stopped";
     this.#compactor.stop();
+    this.#services.stop();
     this.#storage.stop();
     await Promise.all(this.#listeners.splice(0).map((l) => l.close(200)));
   }

@@ -4,10 +4,11 @@ import { badRequest, notFound } from "../../api/status.ts";
 import type { ListOptions } from "../../client/transport.ts";
 import type { RequestContext } from "../request.ts";
 import { Entry } from "../storage/entry.ts";
-import { checkPreconditions, type Preconditions } from "../storage/errors.ts";
+import { checkPreconditions, mayHaveHappened, type Preconditions } from "../storage/errors.ts";
 import { objectKey } from "../storage/keys.ts";
+import type { Change } from "../storage/storage.ts";
 import { list, named, view } from "./read.ts";
-import { hookOf, type Registry, timestamp } from "./registry.ts";
+import { type Claim, hookOf, type Registry, timestamp } from "./registry.ts";
 import type { Resource } from "./resources.ts";
 import type { Fresh, Stored } from "./strategy.ts";
 
@@ -95,7 +96,11 @@ export async function remove(
   const { storage, admission } = registry;
   const { info, bucket } = resource;
   let dry: Deleted | undefined;
-  const result = await storage.update(bucket, objectKey(namespace, name), async (current) => {
+  const hook = hookOf(registry, resource);
+  let claim: Claim | undefined;
+  const change = async (current: Entry | undefined): Promise<Change> => {
+    await claim?.settle(false);
+    claim = undefined;
     if (!current) throw notFound(named(resource), name);
     const old = current.object as Stored;
     await admission.admit({ operation: "delete", kind: info, object: old as Fresh, old, context });
@@ -106,14 +111,21 @@ export async function remove(
         ? { entry: current, gone: step === "gone" }
         : { entry: new Entry(current.key, current.revision, step), gone: false };
     if (context.dryRun || step === "unchanged") return { keep: true };
-    if (step === "gone") return { delete: true };
+    if (step === "gone") {
+      claim = await hook?.delete?.(old);
+      return { delete: true, along: claim?.along };
+    }
     const next = { ...step, metadata: { ...step.metadata } };
     delete next.metadata.resourceVersion;
     return { put: next };
+  };
+  const result = await storage.update(bucket, objectKey(namespace, name), change).catch(async (error: unknown) => {
+    await claim?.settle(mayHaveHappened(error) ? undefined : false);
+    throw error;
   });
+  await claim?.settle(result.deleted);
   if (context.dryRun && dry) return { entry: view(resource, dry.entry), gone: dry.gone };
   if (!result.entry) throw notFound(named(resource), name);
-  if (result.deleted) hookOf(registry, resource)?.deleted?.(result.entry.object as Stored);
   return { entry: view(resource, result.entry), gone: result.deleted };
 }
 

@@ -3,24 +3,28 @@
 import { dns1123Label } from "../../api/names.ts";
 import type { Admission } from "../admission/mod.ts";
 import type { RequestContext } from "../request.ts";
-import type { Storage } from "../storage/storage.ts";
+import type { Along, Storage } from "../storage/storage.ts";
 import type { Resource, Resources } from "./resources.ts";
 import type { Fresh, Stored } from "./strategy.ts";
 
 /** What a hook took for a write. */
 export interface Claim {
-  /** The write did not happen. */
-  release(): void;
-  /** It did: what the object no longer needs can go. */
-  commit(): void;
+  /** What the store is to check and write in the same transaction. */
+  readonly along?: Along;
+  /**
+   * Told once how the write went: whether it is stored, undefined where nobody
+   * knows. Resolves when others can have what is no longer needed.
+   */
+  settle(stored: boolean | undefined): Promise<void>;
 }
 
 /** What has to be found outside the object before it can be written, such as a Service's address. */
 export interface Hook {
-  create?(object: Fresh, context: RequestContext): Promise<Claim> | Claim;
-  update?(next: Fresh, old: Stored, context: RequestContext): Promise<Claim> | Claim;
-  /** The object is gone from the store. */
-  deleted?(object: Stored): void;
+  /** May change the object; called again, with the object as it was, when others were faster. */
+  create?(object: Fresh, context: RequestContext): Promise<Claim>;
+  update?(next: Fresh, old: Stored, context: RequestContext): Promise<Claim>;
+  /** The object is about to go from the store. */
+  delete?(object: Stored): Promise<Claim>;
 }
 
 export interface Registry {

@@ -9,6 +9,7 @@ import { alreadyExists, badRequest, conflict, type FieldError, invalid, isAlread
 import { validate } from "../../api/validation/mod.ts";
 import type { RequestContext } from "../request.ts";
 import { Entry } from "../storage/entry.ts";
+import { mayHaveHappened, Overtaken } from "../storage/errors.ts";
 import { objectKey } from "../storage/keys.ts";
 import { trackUpdate } from "./managed.ts";
 import { named, view } from "./read.ts";
@@ -91,20 +92,27 @@ async function createNamed(registry: Registry, resource: Resource, context: Requ
   refuse(resource, object, validate(info, object));
 
   const key = objectKey(namespace, object.metadata.name!);
-  const claim = await hookOf(registry, resource)?.create?.(object, context);
-  try {
-    if (context.dryRun) {
-      if (await storage.get(bucket, key)) throw alreadyExists(named(resource), object.metadata.name!);
-      claim?.release();
-      return view(resource, new Entry(key, 0, object));
+  const hook = hookOf(registry, resource);
+  for (;;) {
+    const attempt = hook?.create ? (copy(object) as Fresh) : object;
+    const claim = await hook?.create?.(attempt, context);
+    let stored: boolean | undefined = false;
+    try {
+      if (context.dryRun) {
+        if (await storage.get(bucket, key)) throw alreadyExists(named(resource), object.metadata.name!);
+        return view(resource, new Entry(key, 0, attempt));
+      }
+      const entry = await storage.create(bucket, key, attempt, strategy.ttl, claim?.along);
+      if (!entry) throw alreadyExists(named(resource), object.metadata.name!);
+      stored = true;
+      return view(resource, entry);
+    } catch (error) {
+      if (mayHaveHappened(error)) stored = undefined;
+      if (!(error instanceof Overtaken)) throw error;
+    } finally {
+      await claim?.settle(stored);
     }
-    const entry = await storage.create(bucket, key, object, strategy.ttl);
-    if (!entry) throw alreadyExists(named(resource), object.metadata.name!);
-    claim?.commit();
-    return view(resource, entry);
-  } catch (error) {
-    claim?.release();
-    throw error;
+    await storage.fresh();
   }
 }
 
@@ -159,7 +167,7 @@ export async function update(
   let absent: Fresh | undefined;
   const result = await storage
     .update(bucket, key, async (current) => {
-      claim?.release();
+      await claim?.settle(false);
       claim = undefined;
       absent = undefined;
       if (!current) {
@@ -170,7 +178,11 @@ export async function update(
       }
       const old = current.object as Stored;
       const next = await advance(registry, resource, context, name, old, await transform(fromStored(resource, old)), options);
-      if (next === "gone") return context.dryRun ? { keep: true } : { delete: true };
+      if (next === "gone") {
+        if (context.dryRun) return { keep: true };
+        claim = await hookOf(registry, resource)?.delete?.(old);
+        return { delete: true, along: claim?.along };
+      }
       if (next === undefined) {
         dry = current;
         return { keep: true };
@@ -182,12 +194,13 @@ export async function update(
       }
       if (!options.subresource) claim = await hookOf(registry, resource)?.update?.(next, old, context);
       delete next.metadata.resourceVersion;
-      return { put: next, ...(strategy.ttl ? { ttl: strategy.ttl } : {}) };
+      return { put: next, along: claim?.along, ...(strategy.ttl ? { ttl: strategy.ttl } : {}) };
     })
-    .catch((error: unknown) => {
-      claim?.release();
+    .catch(async (error: unknown) => {
+      await claim?.settle(mayHaveHappened(error) ? undefined : false);
       throw error;
     });
+  await claim?.settle(result.changed);
   if (absent) {
     created = true;
     absent.metadata ??= {};
@@ -205,8 +218,6 @@ export async function update(
       throw error;
     }
   }
-  if (result.changed) claim?.commit();
-  if (result.deleted && result.entry) hookOf(registry, resource)?.deleted?.(result.entry.object as Stored);
   return { entry: view(resource, (context.dryRun && dry) || result.entry!), created };
 }
 

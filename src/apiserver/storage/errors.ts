@@ -1,6 +1,6 @@
 // What the store says, as the API says it.
 import type { KubeObject } from "../../api/object.ts";
-import { conflict, gone, type StatusError, timeout, tooManyRequests, unknown } from "../../api/status.ts";
+import { conflict, gone, StatusError, timeout, tooManyRequests, unknown } from "../../api/status.ts";
 import { StoreError } from "../../client/etcd.ts";
 
 /**
@@ -10,6 +10,12 @@ import { StoreError } from "../../client/etcd.ts";
  */
 export function fromStore(error: unknown): unknown {
   if (!(error instanceof StoreError)) return error;
+  const told = statusOf(error);
+  told.cause = error;
+  return told;
+}
+
+function statusOf(error: StoreError): StatusError {
   switch (error.reason) {
     case "compacted":
       return gone("The provided continue parameter is too old to display a consistent list result.");
@@ -22,6 +28,27 @@ export function fromStore(error: unknown): unknown {
     default:
       return unknown(error.message);
   }
+}
+
+/** With these the store says that it carried nothing out. */
+const refusals: ReadonlySet<string> = new Set<StoreError["reason"]>([
+  "busy",
+  "compacted",
+  "future-revision",
+  "invalid",
+  "lease-not-found",
+  "no-space",
+]);
+
+/** Whether a write that failed so may be carried out all the same. */
+export function mayHaveHappened(error: unknown): boolean {
+  const cause = error instanceof StatusError ? error.cause : error;
+  return cause instanceof StoreError && !refusals.has(cause.reason);
+}
+
+/** What was to be written together with an object is not as it was: to be found anew. */
+export class Overtaken extends Error {
+  override name = "Overtaken";
 }
 
 /** 504 for a version that the cache has not come to. */

@@ -6,7 +6,7 @@ import { logger } from "../../platform/log.ts";
 import { Bucket, type Index } from "./bucket.ts";
 import { Codec, type ProtobufForm, type StorageMediaType } from "./codec.ts";
 import { Entry } from "./entry.ts";
-import { fromStore, tooLarge } from "./errors.ts";
+import { fromStore, Overtaken, tooLarge } from "./errors.ts";
 
 const log = logger("kube-apiserver");
 /** Pairs in one answer while the cache loads; bounds the message, not the cache. */
@@ -25,8 +25,16 @@ export interface StorageOptions {
   leaseReuse?: number;
 }
 
+/** What the store checks and writes together with an object, or not at all. */
+export interface Along {
+  readonly compare: readonly Compare[];
+  readonly ops: readonly Op[];
+}
+
+const alone: Along = { compare: [], ops: [] };
+
 /** What a write makes of the current state: the next one, or nothing. */
-export type Change = { put: KubeObject; ttl?: number } | { delete: true } | { keep: true };
+export type Change = { put: KubeObject; ttl?: number; along?: Along } | { delete: true; along?: Along } | { keep: true };
 
 interface Waiter {
   revision: number;
@@ -280,17 +288,29 @@ export class Storage {
     return { entries, count: result.count, more: result.more, revision: result.revision };
   }
 
-  /** Stores a new object. Returns undefined where the key is taken. */
-  async create(bucket: Bucket, key: string, object: KubeObject, ttl?: number): Promise<Entry | undefined> {
+  /** A write for another's transaction: of a key that is still as it was at a revision, 0 for absent. Without an object it deletes. */
+  along(bucket: Bucket, key: string, revision: number, object: KubeObject | undefined): Along {
+    const at = this.key(bucket, key);
+    return {
+      compare: [{ key: at, target: "modRevision", op: "=", value: revision }],
+      ops: [object ? { type: "put", key: at, value: this.#codec.encode(object) } : { type: "delete", key: at }],
+    };
+  }
+
+  /** Stores a new object. Returns undefined where the key is taken; throws Overtaken where what goes along can't be written. */
+  async create(bucket: Bucket, key: string, object: KubeObject, ttl?: number, along = alone): Promise<Entry | undefined> {
     const storeKey = this.key(bucket, key);
     const value = this.#codec.encode(object);
     const lease = ttl ? await this.#leaseFor(ttl) : undefined;
     const result = await this.#call(
       this.client.txn(
-        [{ key: storeKey, target: "modRevision", op: "=", value: 0 }],
-        [{ type: "put", key: storeKey, value, ...(lease ? { lease } : {}) }],
+        [{ key: storeKey, target: "modRevision", op: "=", value: 0 }, ...along.compare],
+        [{ type: "put", key: storeKey, value, ...(lease ? { lease } : {}) }, ...along.ops],
+        along === alone ? [] : [{ type: "range", key: storeKey, countOnly: true }],
       ),
     );
+    const [there] = result.results;
+    if (!result.succeeded && there?.type === "range" && there.count === 0) throw new Overtaken();
     if (!result.succeeded) return undefined;
     await this.#seen(result.revision);
     return new Entry(key, result.revision, this.#codec.decode({ value, modRevision: result.revision }));
@@ -353,11 +373,12 @@ export class Storage {
       if ("delete" in next && !current) return { entry: undefined, changed: false, deleted: false };
       const value = "put" in next ? this.#codec.encode(next.put) : undefined;
       const lease = "put" in next && next.ttl ? await this.#leaseFor(next.ttl) : undefined;
+      const { along = alone } = next;
       const op: Op = value ? { type: "put", key: storeKey, value, ...(lease ? { lease } : {}) } : { type: "delete", key: storeKey };
       const result = await this.#call(
         this.client.txn(
-          [{ key: storeKey, target: "modRevision", op: "=", value: current?.revision ?? 0 }],
-          [op],
+          [{ key: storeKey, target: "modRevision", op: "=", value: current?.revision ?? 0 }, ...along.compare],
+          [op, ...along.ops],
           [{ type: "range", key: storeKey }],
         ),
       );
@@ -372,6 +393,8 @@ export class Storage {
       }
       const read = result.results[0];
       const kv = read?.type === "range" ? read.kvs[0] : undefined;
+      // The key is as it was, so it is what goes along that is not: the cache has to know before the next attempt.
+      if (along !== alone && kv?.modRevision === current?.revision) await this.fresh();
       current = kv && this.#entry(bucket, key, kv);
       certain = true;
     }
