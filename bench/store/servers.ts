@@ -137,7 +137,7 @@ export class Cluster implements AsyncDisposable {
     const command =
       this.kind === "etcd"
         ? ["etcd", ...flags, ...clustered, "--logger=zap", "--log-level=error"]
-        : [process.execPath, main, "store", ...flags, ...(this.#members.length > 1 ? clustered : [])];
+        : [process.execPath, main, "store", ...flags, ...clustered];
     const log = Bun.file(join(this.#dir, `${m.name}.log`));
     return Bun.spawn(["taskset", "-c", this.#cpus.server, ...command], { stdout: log, stderr: log });
   }

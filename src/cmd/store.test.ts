@@ -1,8 +1,10 @@
 import { afterEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EtcdClient } from "../client/etcd-grpc.ts";
+import { connect, createClient } from "../rpc/client.ts";
+import { Cluster } from "../rpc/gen/etcd/rpc_pb.ts";
 
 const main = join(import.meta.dir, "../main.ts");
 const cleanup: (() => void | Promise<void>)[] = [];
@@ -22,9 +24,16 @@ async function fails(...flags: string[]): Promise<{ code: number; message: strin
   return { code: await child.exited, message: message.trim() };
 }
 
+/** Any port for other members, because etcd's own may be taken. */
+const PEERS = ["--listen-peer-urls", "http://127.0.0.1:0"];
+
 /** Starts a store; resolves with its URL once it says that it serves. */
 async function start(...flags: string[]) {
-  const child = Bun.spawn([process.execPath, main, "store", ...flags], { cwd: folder(), stdout: "ignore", stderr: "pipe" });
+  const child = Bun.spawn([process.execPath, main, "store", ...(flags.includes(PEERS[0]!) ? [] : PEERS), ...flags], {
+    cwd: folder(),
+    stdout: "ignore",
+    stderr: "pipe",
+  });
   cleanup.push(async () => {
     child.kill("SIGKILL");
     await child.exited;
@@ -71,8 +80,11 @@ test("it serves, keeps its directory and port to itself, and ends cleanly", asyn
   await client.close();
   const locked = await fails("--data-dir", dir, "--listen-client-urls", "http://127.0.0.1:0");
   expect(locked).toEqual({ code: 2, message: `kubun: --data-dir: data directory ${dir} is in use by process ${child.pid}` });
-  const taken = await fails("--listen-client-urls", url);
-  expect([taken.code, taken.message]).toEqual([2, `kubun: --listen-client-urls ${url}: address already in use`]);
+  const taken = await fails(...PEERS, "--listen-client-urls", url);
+  const { host } = new URL(url);
+  expect(taken).toEqual({ code: 2, message: `kubun: --listen-client-urls: listen tcp ${host}: bind: address already in use` });
+  const peerTaken = await fails("--listen-client-urls", "http://127.0.0.1:0", "--listen-peer-urls", url);
+  expect(peerTaken).toEqual({ code: 2, message: `kubun: --listen-peer-urls: listen tcp ${host}: bind: address already in use` });
   child.kill("SIGTERM");
   expect(await child.exited).toBe(0);
 
@@ -83,3 +95,35 @@ test("it serves, keeps its directory and port to itself, and ends cleanly", asyn
   expect((await second.range(Uint8Array.of(1))).kvs[0]!.value).toEqual(Uint8Array.of(2));
   await second.close();
 });
+
+function freePort(): number {
+  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  const { port } = listener;
+  listener.stop(true);
+  return port;
+}
+
+test("a member that was started alone grows, with certificates that it makes itself", async () => {
+  const [a, b, metrics] = [freePort(), freePort(), freePort()].map((port) => `https://127.0.0.1:${port}`);
+  const auto = ["--auto-tls", "--peer-auto-tls", "--listen-client-urls", "https://127.0.0.1:0"];
+  const alone = ["--listen-peer-urls", a!, "--initial-advertise-peer-urls", a!, "--listen-metrics-urls", metrics!];
+  const dirs = [folder(), folder()];
+  const first = await start(...auto, ...alone, "--name", "a", "--data-dir", dirs[0]!, "--wal-dir", join(dirs[0]!, "elsewhere"));
+  const members = async (url: string) => {
+    using channel = connect({ host: "127.0.0.1", port: Number(new URL(url).port) }, { tls: { insecureSkipVerify: true } });
+    const cluster = createClient(Cluster, channel);
+    return {
+      list: await cluster.memberList({ linearizable: true }),
+      added: await cluster.memberAdd({ peerURLs: [b!] }).catch(() => undefined),
+    };
+  };
+  expect((await members(first.url)).added?.member?.peerURLs).toEqual([b!]);
+  const health = await fetch(`${metrics}/health?serializable=true`, { tls: { rejectUnauthorized: false } });
+  expect([health.status, await health.json()]).toEqual([200, { health: "true", reason: "" }]);
+  const own = ["--listen-peer-urls", b!, "--initial-advertise-peer-urls", b!, "--name", "b", "--data-dir", dirs[1]!];
+  const second = await start(...auto, ...own, "--initial-cluster", `a=${a},b=${b}`, "--initial-cluster-state", "existing");
+  const { list } = await members(second.url);
+  expect(list.members.map((m) => m.peerURLs).sort()).toEqual([[a!], [b!]].sort());
+  expect(readdirSync(join(dirs[0]!, "elsewhere")).some((name) => name.endsWith(".wal"))).toBe(true);
+  expect(readdirSync(dirs[0]!).includes("wal")).toBe(false);
+}, 60_000);

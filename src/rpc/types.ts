@@ -136,6 +136,11 @@ export interface TlsServerOptions {
   clientCa?: string;
   /** Refuse clients without a certificate. */
   requireClientCert?: boolean;
+  /** Of TLS 1.2, by OpenSSL's names with colons between them. */
+  ciphers?: string;
+  /** 0x0303 is TLS 1.2, 0x0304 is TLS 1.3. */
+  minVersion?: number;
+  maxVersion?: number;
 }
 
 export interface TlsClientOptions {

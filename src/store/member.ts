@@ -15,7 +15,7 @@ import { freeLeaseId } from "./lease/id.ts";
 import { LeaseKeeper } from "./lease/keeper.ts";
 import { MembershipChanger } from "./membership/changer.ts";
 import type { MemberChange } from "./membership/operations.ts";
-import { type ClusterOptions, DEFAULT_TOKEN } from "./membership/options.ts";
+import type { ClusterOptions } from "./membership/options.ts";
 import { VersionMonitor } from "./membership/version.ts";
 import { MemberMetrics } from "./metrics.ts";
 import { Refused } from "./mvcc/errors.ts";
@@ -34,6 +34,8 @@ import { Watches } from "./watches.ts";
 export interface MemberOptions extends ClusterOptions {
   /** Made if it isn't there. */
   dataDir: string;
+  /** Where the write-ahead log is; in `dataDir` by default. */
+  walDir?: string;
   /** Bytes after which no more is stored, until something is compacted away. Default 2 GiB, as etcd's. */
   quotaBackendBytes?: number;
   /** Log entries between two snapshots, at least (snapshot/pace.ts). Default 10 000. */
@@ -42,6 +44,8 @@ export interface MemberOptions extends ClusterOptions {
   segmentBytes?: number;
   /** Most bytes of a request that changes something. Default 1.5 MiB, as etcd's. */
   maxRequestBytes?: number;
+  /** An apply that takes longer is slow, in milliseconds. Default 100, as etcd's. */
+  slowApply?: number;
 }
 
 export const DEFAULT_QUOTA = 2 * 1024 * 1024 * 1024;
@@ -60,7 +64,7 @@ export class Member implements Host {
   readonly quota: number;
   readonly keeper: LeaseKeeper;
   readonly snapshots: Snapshots;
-  readonly metrics = new MemberMetrics();
+  readonly metrics: MemberMetrics;
   readonly #options: MemberOptions;
   readonly #version: VersionMonitor;
   readonly #changer: MembershipChanger;
@@ -85,13 +89,14 @@ export class Member implements Host {
 
   constructor(options: MemberOptions) {
     this.#options = options;
+    this.metrics = new MemberMetrics(options.slowApply);
     this.pace = new SnapshotPace(options.snapshotCount ?? 10_000);
     this.quota = options.quotaBackendBytes || DEFAULT_QUOTA;
     this.#maxRequestBytes = options.maxRequestBytes ?? DEFAULT_MAX_REQUEST;
     this.watches = new Watches(this.state.mvcc, SLICE);
     this.leases = new LeaseClock(this.state.lessor, (id) => this.propose({ type: "leaseRevoke", id }));
     this.keeper = new LeaseKeeper(this, this.leases);
-    this.#changer = new MembershipChanger(this, options.initialClusterToken ?? DEFAULT_TOKEN, options.maxLearners ?? 1);
+    this.#changer = new MembershipChanger(this, options);
     this.#version = new VersionMonitor({
       state: this.state,
       own: () => this.identity.memberId,

@@ -7,6 +7,7 @@ import { exponentialBounds, type Histogram, MetricSet } from "../platform/metric
 const SLOW_APPLY = 100;
 
 export class MemberMetrics {
+  readonly #slowApply: number;
   readonly #set = new MetricSet();
   readonly walFsync = this.#seconds("etcd_disk_wal_fsync_duration_seconds", "The latency distributions of fsync called by WAL.", 0.001, 14);
   /** The backend is the memory: a commit is a batch of entries applied to it. */
@@ -65,6 +66,10 @@ export class MemberMetrics {
   readonly peerReceived = new Map<bigint, number>();
   #applyingSince = 0;
 
+  constructor(slowApply = SLOW_APPLY) {
+    this.#slowApply = slowApply;
+  }
+
   receivedFrom(peer: bigint, bytes: number): void {
     this.peerReceived.set(peer, (this.peerReceived.get(peer) ?? 0) + bytes);
   }
@@ -80,7 +85,7 @@ export class MemberMetrics {
     const took = now - this.#applyingSince;
     this.#applyingSince = 0;
     this.backendCommit.observe(took / 1000);
-    if (took > SLOW_APPLY) this.slowApplies++;
+    if (took > this.#slowApply) this.slowApplies++;
   }
 
   /** Runs something and observes how long it took, whether it failed or not. */

@@ -35,14 +35,13 @@ export async function openMember(member: Member, options: MemberOptions): Promis
   const { dataDir, heartbeatInterval = DEFAULT_HEARTBEAT, electionTimeout = DEFAULT_ELECTION } = options;
   checkTimeouts(heartbeatInterval, electionTimeout);
   refuseForeign(dataDir);
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  const lock = lockDirectory(dataDir);
+  const walDir = options.walDir ?? join(dataDir, "wal");
+  const lock = lockAll(options.walDir ? [dataDir, walDir] : [dataDir]);
   try {
     const { state, snapshots } = member;
     await snapshots.load();
     member.pace.from(state.index);
     const replay = new Replay(state, member.pace, performance.now());
-    const walDir = join(dataDir, "wal");
     const fresh = Wal.exists(walDir) ? undefined : await begin(options);
     const wal = Wal.open(walDir, {
       segmentBytes: options.segmentBytes,
@@ -153,6 +152,24 @@ function baseOf(cluster: NewCluster | undefined): { base?: Entry; hardState?: Ha
   if (!cluster) return {};
   const base: Entry = { ...FIRST, type: BASE, data: encodeBase(cluster.membership) };
   return { base, hardState: { term: FIRST.term, vote: 0n, commit: FIRST.index } };
+}
+
+/** Makes directories, and takes them for this process, all or none. Throws DirectoryLocked. */
+function lockAll(directories: readonly string[]): { release(): void } {
+  const locks: { release(): void }[] = [];
+  const release = () => {
+    for (const lock of locks) lock.release();
+  };
+  try {
+    for (const dir of directories) {
+      mkdirSync(dir, { recursive: true, mode: 0o700 });
+      locks.push(lockDirectory(dir));
+    }
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return { release };
 }
 
 function refuseForeign(dataDir: string): void {

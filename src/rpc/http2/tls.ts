@@ -9,6 +9,9 @@ export function serverTls(options: TlsServerOptions) {
   return {
     cert: options.cert,
     key: options.key,
+    ...(options.ciphers ? { ciphers: options.ciphers } : {}),
+    ...(options.minVersion ? { minVersion: options.minVersion } : {}),
+    ...(options.maxVersion ? { maxVersion: options.maxVersion } : {}),
     ...(options.clientCa ? { ca: options.clientCa, requestCert: true, rejectUnauthorized: options.requireClientCert === true } : {}),
     ALPNProtocols: alpn("h2", "http/1.1"),
   };

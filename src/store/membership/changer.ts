@@ -3,6 +3,7 @@
 import type { Member } from "../member.ts";
 import { Refused } from "../mvcc/errors.ts";
 import { confChangeOf, type MemberChange } from "./operations.ts";
+import { type ClusterOptions, DEFAULT_TOKEN } from "./options.ts";
 
 /** As proto/kubun/store/member.proto numbers them. */
 const KINDS = { add: 0, addLearner: 1, promote: 2, remove: 3, update: 4 } as const;
@@ -11,14 +12,11 @@ const TIMEOUT = 7000;
 
 export class MembershipChanger {
   readonly #member: Member;
-  readonly #token: string;
-  readonly #maxLearners: number;
+  readonly #options: ClusterOptions;
 
-  /** @param token --initial-cluster-token, which ids of new members are made from */
-  constructor(member: Member, token: string, maxLearners: number) {
+  constructor(member: Member, options: ClusterOptions) {
     this.#member = member;
-    this.#token = token;
-    this.#maxLearners = maxLearners;
+    this.#options = options;
   }
 
   /** Through the leader; resolves once it is applied here. Rejects with Refused. */
@@ -35,6 +33,7 @@ export class MembershipChanger {
 
   async changeAsLeader(change: MemberChange): Promise<{ id: bigint; index: number }> {
     const { consensus, state, identity, transport } = this.#member;
+    const { initialClusterToken = DEFAULT_TOKEN, maxLearners = 1, strictReconfigCheck = true } = this.#options;
     if (!consensus.isLeader) throw new Refused("not-leader");
     const { id, change: confChange } = confChangeOf(change, {
       membership: state.membership,
@@ -42,8 +41,10 @@ export class MembershipChanger {
       followers: consensus.followers,
       committed: consensus.committedIndex,
       connected: transport.connected,
-      token: this.#token,
-      maxLearners: this.#maxLearners,
+      // Ids of new members are made from it.
+      token: initialClusterToken,
+      maxLearners,
+      strict: strictReconfigCheck,
       seconds: Math.floor(Date.now() / 1000),
     });
     const { index } = await consensus.change(confChange);

@@ -114,7 +114,7 @@ describe("a change that could cost the majority is refused", () => {
       ...voters.slice(1).map((id) => follower(id, up.includes(id))),
       ...(learner ? [follower(9n, true, learner.match)] : []),
     ];
-    return { membership, own: 1n, followers, committed: 100, connected: [...up, 9n], token: "t", maxLearners: 1, seconds: 1 };
+    return { membership, own: 1n, followers, committed: 100, connected: [...up, 9n], token: "t", maxLearners: 1, strict: true, seconds: 1 };
   }
   const here = { started: true, up: true };
   const away = { started: true, up: false };
@@ -142,6 +142,9 @@ describe("a change that could cost the majority is refused", () => {
     ["one that is away", () => attempt(view([here, here, away]), "remove", 3n), "remove"],
     ["one that is needed", () => attempt(view([here, here, away]), "remove", 2n), "unhealthy"],
     ["one that never came", () => attempt(view([here, never]), "remove", 2n), "remove"],
+    ["a fourth without the check", () => attempt({ ...view([here, here, away]), strict: false }, "add"), "addVoter"],
+    ["one that is needed, without the check", () => attempt({ ...view([here, here, away]), strict: false }, "remove", 2n), "remove"],
+    ["the last, without the check", () => attempt({ ...view([here]), strict: false }, "remove", 1n), "not-enough-started"],
   ];
   for (const [what, found, expected] of cases) test(`${what}: ${expected}`, () => expect(found()).toBe(expected));
 });

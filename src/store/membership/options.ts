@@ -12,6 +12,8 @@ export interface ClusterOptions {
   initialClusterState?: "new" | "existing";
   /** Keeps clusters with the same peer URLs apart. Default "etcd-cluster". */
   initialClusterToken?: string;
+  /** Refuses changes of the members that could cost the quorum. Default true, as etcd's. */
+  strictReconfigCheck?: boolean;
   /** Begins a cluster of this member alone, with the data that it has. */
   forceNewCluster?: boolean;
   /** How it listens for other members; by default it does not. */

@@ -5,6 +5,7 @@ import { createRpcServer, type RpcListener, raw, service } from "../../rpc/serve
 import { Code, type HandlerContext, RpcError } from "../../rpc/types.ts";
 import { inSlices } from "../backup/slices.ts";
 import type { RaftConsensus } from "../consensus/driver.ts";
+import { listenAt } from "../listen-error.ts";
 import type { MemberChange } from "../membership/operations.ts";
 import type { MemberMetrics } from "../metrics.ts";
 import { decodeMessages } from "../raft/wire.ts";
@@ -12,6 +13,7 @@ import { rpcError } from "../server/errors.ts";
 import type { StateMachine } from "../state.ts";
 import { VERSION } from "../version.ts";
 import type { Identity } from "../wal/format.ts";
+import { checkCertificate } from "./certificate.ts";
 import { checkIdentity } from "./identity.ts";
 import { receiveSnapshot } from "./snapshot.ts";
 import type { PeerOptions } from "./transport.ts";
@@ -36,8 +38,11 @@ export interface PeerHost {
 const KINDS = ["add", "addLearner", "promote", "remove", "update"] as const;
 const MAX_MESSAGE = 512 * 1024 * 1024;
 
-export async function servePeers(host: PeerHost, { listen, tls }: PeerOptions): Promise<RpcListener[]> {
-  const check = (context: HandlerContext) => checkIdentity(context, host.identity, (id) => host.state.membership.wasRemoved(id));
+export async function servePeers(host: PeerHost, { listen, tls, allowed }: PeerOptions): Promise<RpcListener[]> {
+  const check = (context: HandlerContext) => {
+    checkCertificate(context, allowed);
+    return checkIdentity(context, host.identity, (id) => host.state.membership.wasRemoved(id));
+  };
   /** Runs a handler of a call that names its cluster. */
   const known = async <T>(context: HandlerContext, run: () => T | Promise<T>): Promise<T> => {
     check(context);
@@ -72,7 +77,8 @@ export async function servePeers(host: PeerHost, { listen, tls }: PeerOptions): 
   });
   const peer = service(Peer, {
     // Who wants to join doesn't know the cluster's id yet.
-    describe: () => {
+    describe: (_, context) => {
+      checkCertificate(context, allowed);
       const { membership, index } = host.state;
       return {
         ...host.identity,
@@ -106,12 +112,5 @@ export async function servePeers(host: PeerHost, { listen, tls }: PeerOptions): 
   // Members ask each other for signs of life as often as their timeouts need.
   const pings = { minInterval: 0, withoutStreams: true };
   const server = createRpcServer({ services: [raft, peer], tls, pings, maxReceiveSize: MAX_MESSAGE });
-  const listeners: RpcListener[] = [];
-  try {
-    for (const address of listen) listeners.push(await server.listen(address));
-  } catch (error) {
-    await Promise.all(listeners.map((l) => l.close()));
-    throw error;
-  }
-  return listeners;
+  return listenAt(server, "peer", listen);
 }

@@ -7,6 +7,7 @@ import type { Network } from "../consensus.ts";
 import type { ClusterMember } from "../membership/members.ts";
 import type { Message, Propose } from "../raft/types.ts";
 import type { Identity } from "../wal/format.ts";
+import type { AllowedCertificates } from "./certificate.ts";
 import { identityHeaders, REMOVED } from "./identity.ts";
 import type { PeerLink } from "./link.ts";
 import type { SnapshotSource } from "./snapshot.ts";
@@ -17,6 +18,8 @@ export interface PeerOptions {
   readonly tls?: TlsServerOptions;
   /** What this member shows the others, and which of them it trusts. */
   readonly clientTls?: TlsClientOptions;
+  /** What the members' certificates have to say; anything by default. */
+  readonly allowed?: AllowedCertificates;
 }
 
 export interface TransportEvents extends SnapshotSource {

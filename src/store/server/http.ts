@@ -1,6 +1,7 @@
 // What is answered over plain HTTP: on the client port beside the services, and
 // on --listen-metrics-urls.
-import type { Address } from "../../rpc/types.ts";
+import { serverTls } from "../../rpc/http2/tls.ts";
+import type { Address, TlsServerOptions } from "../../rpc/types.ts";
 import { VERSION } from "../version.ts";
 import { health, probe } from "./health.ts";
 import { metricsText, type Scrape } from "./metrics.ts";
@@ -28,8 +29,11 @@ export async function answerHttp(scrape: Scrape, request: Request): Promise<Resp
   return (await probe(scrape.member, pathname, searchParams)) ?? notFound();
 }
 
-/** Serves all of it over plain HTTP until the server is stopped. */
-export function serveHttp(scrape: Scrape, address: Address) {
+/** Serves all of it, over HTTP or HTTPS, until the server is stopped. */
+export function serveHttp(scrape: Scrape, address: Address, tls?: TlsServerOptions) {
   const fetch = (request: Request) => answerHttp(scrape, request);
-  return "unix" in address ? Bun.serve({ unix: address.unix, fetch }) : Bun.serve({ hostname: address.host, port: address.port, fetch });
+  const secure = tls ? { tls: serverTls(tls) } : {};
+  return "unix" in address
+    ? Bun.serve({ unix: address.unix, fetch, ...secure })
+    : Bun.serve({ hostname: address.host, port: address.port, fetch, ...secure });
 }

@@ -2,6 +2,7 @@
 import { HealthStatus } from "../../rpc/health.ts";
 import { createRpcServer, type RpcListener, type RpcServer } from "../../rpc/server.ts";
 import type { Address, TlsServerOptions } from "../../rpc/types.ts";
+import { listenAt } from "../listen-error.ts";
 import { DEFAULT_MAX_REQUEST, type Member } from "../member.ts";
 import { DEFAULT_ELECTION } from "../membership/options.ts";
 import { MAX_TXN_OPS } from "../mvcc/check.ts";
@@ -94,13 +95,7 @@ export async function serveEtcd(member: Member, addresses: readonly Address[], o
     // Loaded for the first who asks: an apiserver never does.
     fetch: async (request) => (await import("./http.ts")).answerHttp({ member, methods: server.methods }, request),
   });
-  const listeners: RpcListener[] = [];
-  try {
-    for (const address of addresses) listeners.push(await server.listen(address));
-  } catch (error) {
-    await Promise.all(listeners.map((l) => l.close()));
-    throw error;
-  }
+  const listeners = await listenAt(server, "client", addresses);
   if (clientUrls.length === 0) for (const l of listeners) clientUrls.push(urlOf(l.address, options.tls !== undefined));
   return { listeners, methods: server.methods };
 }

@@ -65,7 +65,7 @@ function store(c: Layout): ComponentSpec {
   const etcd = () => ["etcd", ...Object.entries({ ...flags, ...peers }).map(([k, v]) => `--${k}=${v}`)];
   return {
     name: "etcd",
-    command: c.store === "etcd" ? etcd() : kubun("store", flags),
+    command: c.store === "etcd" ? etcd() : kubun("store", { ...flags, ...peers }),
     probes: [
       { url: `${metrics}/health`, holds: '"health":"true"' },
       { url: `${metrics}/metrics`, holds: "etcd_server_has_leader 1" },
