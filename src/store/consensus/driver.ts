@@ -138,7 +138,7 @@ export class RaftConsensus implements Consensus {
     seal(data, this.#origin, number);
     return new Promise((resolve, reject) => {
       const since = this.#alone ? 0 : performance.now();
-      this.#proposals.add({ command, data, number, since, resolve: resolve as (answer: unknown) => void, reject });
+      this.#proposals.add({ command, data, number, context: undefined, since, resolve: resolve as (answer: unknown) => void, reject });
       this.#wake();
     });
   }
@@ -147,14 +147,15 @@ export class RaftConsensus implements Consensus {
     const since = performance.now();
     for (;;) {
       if (this.#stopped) throw new Refused("unavailable");
+      // A change that was forwarded could not be told apart from another's.
+      if (!this.isLeader) throw new Refused("not-leader");
       const proposed = this.#raft.proposeConfChange(change);
       this.#pump();
       if ("at" in proposed) {
         await this.#deadlines.reached(proposed.at, since);
         return proposed.at;
       }
-      if ("forwarded" in proposed) throw new Refused("not-leader");
-      if (proposed.refused === "no-leader" || proposed.refused === "transferring") throw new Refused("not-leader");
+      if ("forwarded" in proposed || proposed.refused === "transferring") throw new Refused("not-leader");
       if (proposed.refused === "invalid-change") throw new Refused("unhealthy");
       // Another change is under way: the next entry that is applied may end it.
       await this.#deadlines.progress(since);
@@ -275,7 +276,7 @@ export class RaftConsensus implements Consensus {
       const proposed = this.#raft.propose(batch.map((p) => p.data));
       // There will be a leader, or room; until then they wait.
       if ("refused" in proposed) return this.#proposals.putBack(batch);
-      this.#proposals.proposed(batch);
+      this.#proposals.proposed(batch, "forwarded" in proposed ? proposed.context : undefined);
       // Raft's answer is the write.
       if (this.#alone) return;
     }
@@ -296,6 +297,11 @@ export class RaftConsensus implements Consensus {
       this.#disk.add({ number, snapshot, hardState, entries });
     }
     if (ready.committed.length > 0) this.#apply(ready.committed);
+    if (ready.refused.length > 0) {
+      // The one that was asked does not lead, or has no room: until the next tick, it would say the same again.
+      this.#proposals.refused(new Set(ready.refused.map((r) => r.context)));
+      this.#held = true;
+    }
     for (const { context, index } of ready.reads) this.#reads.answered(context, index);
     if (ready.reads.length > 0) {
       this.#reads.applied(this.#applied);

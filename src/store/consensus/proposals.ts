@@ -7,6 +7,8 @@ export interface Proposal {
   /** The command encoded, behind its envelope. */
   readonly data: Uint8Array;
   readonly number: number;
+  /** Of the batch that went to the leader, if another member leads. */
+  context: number | undefined;
   /** Milliseconds on the member's clock. */
   readonly since: number;
   resolve(answer: unknown): void;
@@ -44,13 +46,26 @@ export class Proposals {
   }
 
   /** They are under way. */
-  proposed(batch: readonly Proposal[]): void {
-    for (const p of batch) this.#open.set(p.number, p);
+  proposed(batch: readonly Proposal[], context?: number): void {
+    for (const p of batch) {
+      this.#open.set(p.number, p);
+      if (context !== undefined) p.context = context;
+    }
   }
 
   /** They could not be taken now, and are before all others the next time. */
   putBack(batch: Proposal[]): void {
     this.#waiting = this.#waiting.length > 0 ? [...batch, ...this.#waiting] : batch;
+  }
+
+  /** What went to the leader with these contexts did not get into the log, and waits again. */
+  refused(contexts: ReadonlySet<number>): void {
+    const back = [...this.#open.values()].filter((p) => p.context !== undefined && contexts.has(p.context));
+    for (const p of back) {
+      this.#open.delete(p.number);
+      p.context = undefined;
+    }
+    this.putBack(back);
   }
 
   /** The one that was applied. */

@@ -68,10 +68,16 @@ export class Leader extends RoleState {
         break;
       case "heartbeatResponse":
         if (follower) this.#answered(follower, m);
+    }
+  }
+
+  override passedOn(m: Message): void {
+    switch (m.type) {
+      case "propose": {
+        const proposed = this.propose(m.kind, m.datas);
+        if ("refused" in proposed) this.refuse(m, proposed.refused);
         break;
-      case "propose":
-        this.propose(m.kind, m.datas);
-        break;
+      }
       case "readIndex":
         this.#read(m);
         break;

@@ -10,7 +10,16 @@ import type { Options } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import { outcome } from "./quorum.ts";
 import type { RoleState } from "./role.ts";
-import { type Configuration, type Entry, EntryType, type Message, type Read, type SnapshotMeta, type StoredState } from "./types.ts";
+import {
+  type Configuration,
+  type Entry,
+  EntryType,
+  type Message,
+  type Read,
+  type RefusedProposal,
+  type SnapshotMeta,
+  type StoredState,
+} from "./types.ts";
 
 export class Node {
   readonly id: bigint;
@@ -38,6 +47,9 @@ export class Node {
    */
   #heardAt: number;
   reads: Read[] = [];
+  /** Proposals that were passed on in vain. */
+  refused: RefusedProposal[] = [];
+  #context: number;
   /** Received, and to be installed. */
   snapshot: SnapshotMeta | undefined;
   /** Term, vote, or that a configuration is committed, is not what the disk was given. */
@@ -62,6 +74,8 @@ export class Node {
     this.commit = base.index;
     this.applied = stored.applied ?? base.index;
     this.role = new Follower(this);
+    // Not where an earlier life began.
+    this.#context = Math.floor(options.random() * 2 ** 48);
     this.commitTo(Math.min(Math.max(hardState.commit, this.applied), this.log.last));
     this.unsaved = false;
     this.#setTimer();
@@ -93,6 +107,11 @@ export class Node {
     if (!this.unsaved) return;
     this.unsaved = false;
     this.#savedBy = write;
+  }
+
+  /** A number of what is passed on that nothing before had. */
+  nextContext(): number {
+    return ++this.#context;
   }
 
   /** Becomes a follower, in this term or a newer one. */

@@ -21,6 +21,7 @@ import {
   type Read,
   type ReadMode,
   type Ready,
+  type RefusedProposal,
   type SnapshotMeta,
   type Status,
   type StoredState,
@@ -28,6 +29,7 @@ import {
 
 const NO_ENTRIES: readonly Entry[] = [];
 const NO_READS: readonly Read[] = [];
+const NONE_REFUSED: readonly RefusedProposal[] = [];
 
 export class Raft implements RaftCore {
   readonly #node: Node;
@@ -78,7 +80,8 @@ export class Raft implements RaftCore {
     const node = this.#node;
     // What is passed on to a leader, and its answers, are of no term.
     if (m.type === "readIndexResponse") node.reads.push({ context: m.context, index: m.index });
-    else if (m.term === 0) node.role.step(m);
+    else if (m.type === "proposeRefused") node.refused.push({ context: m.context, refusal: m.refusal });
+    else if (m.term === 0) node.role.passedOn(m);
     else if (isVoteRequest(m)) answerVote(node, m);
     else if (m.term < node.term) this.#answerOutdated(m);
     else {
@@ -161,11 +164,14 @@ export class Raft implements RaftCore {
     const committed = this.#committed(snapshot);
     const reads = node.reads.length > 0 ? node.reads : NO_READS;
     if (reads.length > 0) node.reads = [];
+    const refused = node.refused.length > 0 ? node.refused : NONE_REFUSED;
+    if (refused.length > 0) node.refused = [];
     const status = this.#newStatus();
     const configuration = node.configuration === this.#toldConfiguration ? undefined : node.configuration;
     this.#toldConfiguration = node.configuration;
-    const something = write !== undefined || messages.length > 0 || committed.length > 0 || reads.length > 0 || status || configuration;
-    return something ? { messages, write, snapshot, hardState, entries, committed, reads, status, configuration } : undefined;
+    const effects = messages.length + committed.length + reads.length + refused.length;
+    const something = write !== undefined || effects > 0 || status || configuration;
+    return something ? { messages, write, snapshot, hardState, entries, committed, reads, refused, status, configuration } : undefined;
   }
 
   get #leader(): Leader | undefined {

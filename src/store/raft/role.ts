@@ -1,7 +1,7 @@
 // What each role does with the same inputs. Whoever does not lead passes on to
 // the leader what only it can answer.
 import type { Node } from "./node.ts";
-import type { EntryType, Message, Proposed, ReadMode, Role } from "./types.ts";
+import type { EntryType, Message, Propose, Proposed, ReadMode, Refusal, Role } from "./types.ts";
 
 export type ProposalKind = typeof EntryType.normal | typeof EntryType.confChange;
 
@@ -13,8 +13,17 @@ export abstract class RoleState {
     this.node = node;
   }
 
-  /** Takes a message that is of the member's own term, or of none. */
+  /** Takes a message that is of the member's own term. */
   abstract step(message: Message): void;
+
+  /** Takes what a member passed on to the leader that it knew. Who does not lead refuses what would have an effect if it were asked again. */
+  passedOn(m: Message): void {
+    if (m.type === "propose") this.refuse(m, "no-leader");
+  }
+
+  protected refuse({ from, context }: Propose, refusal: Refusal): void {
+    this.node.send({ type: "proposeRefused", from: this.node.id, to: from, term: 0, context, refusal });
+  }
 
   tick(): void {
     const { node } = this;
@@ -27,8 +36,9 @@ export abstract class RoleState {
   propose(kind: ProposalKind, datas: readonly Uint8Array[]): Proposed {
     const { id, leader } = this.node;
     if (leader === 0n) return { refused: "no-leader" };
-    this.node.send({ type: "propose", from: id, to: leader, term: 0, kind, datas });
-    return { forwarded: leader };
+    const context = this.node.nextContext();
+    this.node.send({ type: "propose", from: id, to: leader, term: 0, kind, datas, context });
+    return { forwarded: leader, context };
   }
 
   readIndex(context: number, mode: ReadMode): boolean {

@@ -11,8 +11,9 @@
 //
 // 1. `messages` may be sent at once, also before anything of this Ready is on
 //    the disk (what has to wait for the disk, Raft holds back itself), and also
-//    while the leader's own fdatasync runs. They may get lost, doubled and out
-//    of order; per peer in order is faster. An input that takes long to deliver
+//    while the leader's own fdatasync runs. They may get lost, doubled (but for
+//    `propose`, which would be two proposals) and out of order; per peer in order
+//    is faster. An input that takes long to deliver
 //    is better dropped: everything is repeated when it matters.
 // 2. If there is `write`, the disk has something to take, in the order of the
 //    writes: `snapshot` (the state was received in full: put it in place and
@@ -31,7 +32,12 @@
 // 4. `reads`: the read `context` may be answered once the applied index has
 //    reached `index`. Reads asked for and not answered when `status` changes
 //    are forgotten: ask again.
-// 5. `status` and `configuration` are told when they have changed. Peers of a
+// 5. `refused`: of a proposal that was forwarded nothing is in the log, nor will
+//    be. It may be proposed again, best when `status` changes or after a while:
+//    at once it would go the same way, to a member that does not lead any more,
+//    or that has no room. A forwarded `propose` that the transport can't send may
+//    be treated alike; one that it may have sent, never.
+// 6. `status` and `configuration` are told when they have changed. Peers of a
 //    configuration that the shell has no connection to are unreachable for now.
 //
 // Start and crash recovery. The shell reads its newest snapshot and its log
@@ -201,6 +207,15 @@ export interface Propose extends Envelope {
   readonly type: "propose";
   readonly kind: typeof EntryType.normal | typeof EntryType.confChange;
   readonly datas: readonly Uint8Array[];
+  /** The sender's number of it, to be returned with a refusal. */
+  readonly context: number;
+}
+
+/** Whoever was asked to propose did not: nothing of it is in the log, nor will be. */
+export interface ProposeRefused extends Envelope {
+  readonly type: "proposeRefused";
+  readonly context: number;
+  readonly refusal: Refusal;
 }
 
 export interface ReadIndex extends Envelope {
@@ -231,6 +246,7 @@ export type Message =
   | InstallSnapshot
   | TimeoutNow
   | Propose
+  | ProposeRefused
   | ReadIndex
   | ReadIndexResponse
   | TransferLeader;
@@ -258,6 +274,13 @@ export interface Read {
   readonly index: number;
 }
 
+/** A proposal that was forwarded, and that the other member did not take. */
+export interface RefusedProposal {
+  /** As `propose` gave it. */
+  readonly context: number;
+  readonly refusal: Refusal;
+}
+
 export interface Ready {
   readonly messages: readonly Message[];
   /** Number of this write, counting up; undefined if there is nothing for the disk. */
@@ -267,6 +290,7 @@ export interface Ready {
   readonly entries: readonly Entry[];
   readonly committed: readonly Entry[];
   readonly reads: readonly Read[];
+  readonly refused: readonly RefusedProposal[];
   readonly status: Status | undefined;
   /** In effect from now on. */
   readonly configuration: Configuration | undefined;
@@ -326,8 +350,11 @@ export type Refusal =
   /** The change makes no sense here, such as removing the last voter. */
   | "invalid-change";
 
-/** Where a proposal stands in the log; `forwarded` to the leader, nobody knows, nor whether it will. */
-export type Proposed = { readonly at: Position } | { readonly forwarded: bigint } | { readonly refused: Refusal };
+/**
+ * Where a proposal stands in the log; `forwarded` to the leader, nobody knows,
+ * nor whether it will: if that one refuses it, `ready().refused` names `context`.
+ */
+export type Proposed = { readonly at: Position } | { readonly forwarded: bigint; readonly context: number } | { readonly refused: Refusal };
 
 /** What is known of a member, on the leader. */
 export interface FollowerStatus {

@@ -18,6 +18,7 @@ const configuration = fc.record<Configuration>({
   autoLeave: fc.boolean(),
 });
 const meta = fc.record({ index, term: index, configuration });
+const REFUSALS = ["no-leader", "transferring", "too-much-uncommitted", "change-pending", "invalid-change"] as const;
 const mode = fc.constantFrom("quorum" as const, "lease" as const);
 /** Protobuf takes -0 for 0 and leaves it out. */
 const millis = fc.double({ noNaN: true }).map((n) => n + 0);
@@ -44,7 +45,8 @@ const body = fc.oneof(
   fc.record({ type: fc.constantFrom("voteResponse", "preVoteResponse"), granted: fc.boolean() }),
   fc.record({ type: fc.constant("snapshot"), meta }),
   fc.record({ type: fc.constant("timeoutNow") }),
-  fc.record({ type: fc.constant("propose"), kind: fc.constantFrom(0, 1), datas: fc.array(bytes, { maxLength: 3 }) }),
+  fc.record({ type: fc.constant("propose"), kind: fc.constantFrom(0, 1), datas: fc.array(bytes, { maxLength: 3 }), context: index }),
+  fc.record({ type: fc.constant("proposeRefused"), context: index, refusal: fc.constantFrom(...REFUSALS) }),
   fc.record({ type: fc.constant("readIndex"), context: index, mode }),
   fc.record({ type: fc.constant("readIndexResponse"), context: index, index }),
   fc.record({ type: fc.constant("transferLeader"), target: id }),
@@ -88,7 +90,9 @@ function generated(m: Message): MessageInitShape<typeof MessageSchema> {
       case "timeoutNow":
         return { case: "timeoutNow", value: {} };
       case "propose":
-        return { case: "propose", value: { type: m.kind, datas: [...m.datas] } };
+        return { case: "propose", value: { type: m.kind, datas: [...m.datas], context: big(m.context) } };
+      case "proposeRefused":
+        return { case: "proposeRefused", value: { context: big(m.context), refusal: REFUSALS.indexOf(m.refusal) } };
       case "readIndex":
         return { case: "readIndex", value: { context: big(m.context), lease: m.mode === "lease" } };
       case "readIndexResponse":

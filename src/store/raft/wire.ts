@@ -2,7 +2,7 @@
 // proto/kubun/store/raft.proto. What comes in is checked here, once: the core
 // trusts its peers' messages to be well-formed.
 import { Reader, varintBytes, Writer } from "./protobuf.ts";
-import { type Configuration, type Entry, EntryType, type Message, type SnapshotMeta } from "./types.ts";
+import { type Configuration, type Entry, EntryType, type Message, type Refusal, type SnapshotMeta } from "./types.ts";
 
 const writer = new Writer();
 
@@ -58,7 +58,11 @@ const BODY = {
   readIndex: 13,
   readIndexResponse: 14,
   transferLeader: 15,
+  proposeRefused: 16,
 } as const;
+
+/** By their numbers; what a later version says, which this one can't know, is like the first. */
+const REFUSALS: readonly Refusal[] = ["no-leader", "transferring", "too-much-uncommitted", "change-pending", "invalid-change"];
 
 function writeMessage(w: Writer, m: Message): void {
   w.fixed64(1, m.from);
@@ -111,6 +115,11 @@ function writeBody(w: Writer, m: Message): void {
     case "propose":
       w.uint(1, m.kind);
       for (const data of m.datas) w.bytes(2, data, true);
+      w.uint(3, m.context);
+      break;
+    case "proposeRefused":
+      w.uint(1, m.context);
+      w.uint(2, REFUSALS.indexOf(m.refusal));
       break;
     case "readIndex":
       w.uint(1, m.context);
@@ -211,6 +220,10 @@ function readBody(kind: number, r: Reader, head: Head): Message | undefined {
       return { type: "timeoutNow", ...head };
     case BODY.propose:
       return readPropose(r, head);
+    case BODY.proposeRefused: {
+      const [, context, refusal] = readNumbers(r) as [number, number, number];
+      return { type: "proposeRefused", ...head, context, refusal: REFUSALS[refusal] ?? "no-leader" };
+    }
     case BODY.readIndex: {
       const [, context, lease] = readNumbers(r) as [number, number, number];
       return { type: "readIndex", ...head, context, mode: lease ? "lease" : "quorum" };
@@ -297,14 +310,16 @@ function readHeartbeatResponse(r: Reader, head: Head): Message {
 
 function readPropose(r: Reader, head: Head): Message {
   let kind = 0;
+  let context = 0;
   const datas: Uint8Array[] = [];
   for (let field = r.next(); field !== 0; field = r.next()) {
     if (field === 1) kind = r.uint();
     else if (field === 2) datas.push(r.copy());
+    else if (field === 3) context = r.uint();
     else r.skip();
   }
   if (kind !== EntryType.normal && kind !== EntryType.confChange) throw new RangeError(`a proposal has an unknown type ${kind}`);
-  return { type: "propose", ...head, kind, datas };
+  return { type: "propose", ...head, kind, datas, context };
 }
 
 function readMeta(r: Reader): SnapshotMeta {

@@ -14,6 +14,7 @@ import {
   type RaftConfig,
   type ReadMode,
   type Ready,
+  type RefusedProposal,
   type SnapshotMeta,
   type StoredState,
 } from "../types.ts";
@@ -61,6 +62,8 @@ export class Machine {
   /** What came while the process was stopped. */
   #backlog: (() => void)[] = [];
   #proposals = new Map<number, (answer: Answer) => void>();
+  /** Passed on to the leader, by context. */
+  #forwarded = new Map<number, { tag: number; data: Uint8Array }>();
   #reads = new Map<number, PendingRead>();
   /** The terms of its log, by index; below the base, a snapshot has it all. */
   #terms: number[] = [];
@@ -115,6 +118,7 @@ export class Machine {
     this.#backlog = [];
     this.#stoppedUntil = 0;
     this.#proposals.clear();
+    this.#forwarded.clear();
     this.#reads.clear();
     this.#received.clear();
     this.#writes.clear();
@@ -152,11 +156,33 @@ export class Machine {
       new DataView(data.buffer).setFloat64(0, tag);
       data.set(body, TAG);
       this.#proposals.set(tag, answer);
-      const proposed = raft.propose([data]);
-      if ("refused" in proposed) {
-        this.#proposals.delete(tag);
-        answer({ refused: proposed.refused });
-      }
+      this.#propose(raft, tag, data);
+    });
+  }
+
+  #propose(raft: Raft, tag: number, data: Uint8Array): void {
+    const proposed = raft.propose([data]);
+    if ("forwarded" in proposed) this.#forwarded.set(proposed.context, { tag, data });
+    if ("refused" in proposed) this.#refuse(tag, proposed.refused);
+  }
+
+  /** Whoever proposed is told that it never will be applied. */
+  #refuse(tag: number, refused: string): void {
+    this.#proposals.get(tag)?.({ refused });
+    this.#proposals.delete(tag);
+  }
+
+  /** What another did not take is proposed again, or given up. */
+  #refused(raft: Raft, { context, refusal }: RefusedProposal): void {
+    const forwarded = this.#forwarded.get(context);
+    if (!forwarded) return;
+    this.#forwarded.delete(context);
+    const { schedule, random } = this.#world;
+    if (random.chance(0.5)) return this.#refuse(forwarded.tag, refusal);
+    const again = () => this.#propose(raft, forwarded.tag, forwarded.data);
+    const epoch = this.#epoch;
+    schedule.after(random.between(0, 50), () => {
+      if (epoch === this.#epoch) this.#input(again);
     });
   }
 
@@ -257,6 +283,7 @@ export class Machine {
     for (const message of ready.messages) this.#send(raft, message);
     for (const entry of ready.committed) this.#apply(entry);
     if (ready.committed.length > 0) raft.appliedTo(ready.committed.at(-1)!.index);
+    for (const refused of ready.refused) this.#refused(raft, refused);
     for (const { context, index } of ready.reads) {
       const read = this.#reads.get(context);
       if (read) read.index = index;

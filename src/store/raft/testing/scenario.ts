@@ -192,6 +192,7 @@ export class Scenario {
     }
     if (ready.configuration) this.say(`${id} has ${configurationText(ready.configuration)}`);
     for (const read of ready.reads) this.say(`${id} may answer read ${read.context} at ${read.index}`);
+    for (const { refusal } of ready.refused) this.say(`${id} hears that its proposal is refused: ${refusal}`);
     this.#network.push(...ready.messages);
     if (!member.slow) this.sync(member);
   }

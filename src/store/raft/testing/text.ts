@@ -58,6 +58,8 @@ function bodyText(m: Message): string {
       return ` ${at(m.meta)} ${configurationText(m.meta.configuration)}`;
     case "propose":
       return ` ${m.kind === EntryType.confChange ? "change" : JSON.stringify(m.datas.map((d) => Buffer.from(d).toString()))}`;
+    case "proposeRefused":
+      return ` ${m.refusal}`;
     case "readIndex":
       return ` ${m.context} ${m.mode}`;
     case "readIndexResponse":

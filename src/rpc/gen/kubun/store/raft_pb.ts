@@ -13,7 +13,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file kubun/store/raft.proto.
  */
 export const file_kubun_store_raft: GenFile = /*@__PURE__*/
-  fileDesc("ChZrdWJ1bi9zdG9yZS9yYWZ0LnByb3RvEgtrdWJ1bi5zdG9yZSI2CgxNZXNzYWdlQmF0Y2gSJgoIbWVzc2FnZXMYASADKAsyFC5rdWJ1bi5zdG9yZS5NZXNzYWdlIg4KDFNlbmRSZXNwb25zZSKHBQoHTWVzc2FnZRIMCgRmcm9tGAEgASgGEgoKAnRvGAIgASgGEgwKBHRlcm0YAyABKAQSJQoGYXBwZW5kGAQgASgLMhMua3VidW4uc3RvcmUuQXBwZW5kSAASNgoPYXBwZW5kX3Jlc3BvbnNlGAUgASgLMhsua3VidW4uc3RvcmUuQXBwZW5kUmVzcG9uc2VIABIrCgloZWFydGJlYXQYBiABKAsyFi5rdWJ1bi5zdG9yZS5IZWFydGJlYXRIABI8ChJoZWFydGJlYXRfcmVzcG9uc2UYByABKAsyHi5rdWJ1bi5zdG9yZS5IZWFydGJlYXRSZXNwb25zZUgAEiEKBHZvdGUYCCABKAsyES5rdWJ1bi5zdG9yZS5Wb3RlSAASMgoNdm90ZV9yZXNwb25zZRgJIAEoCzIZLmt1YnVuLnN0b3JlLlZvdGVSZXNwb25zZUgAEi0KCHNuYXBzaG90GAogASgLMhkua3VidW4uc3RvcmUuU25hcHNob3RNZXRhSAASLgoLdGltZW91dF9ub3cYCyABKAsyFy5rdWJ1bi5zdG9yZS5UaW1lb3V0Tm93SAASJwoHcHJvcG9zZRgMIAEoCzIULmt1YnVuLnN0b3JlLlByb3Bvc2VIABIsCgpyZWFkX2luZGV4GA0gASgLMhYua3VidW4uc3RvcmUuUmVhZEluZGV4SAASPQoTcmVhZF9pbmRleF9yZXNwb25zZRgOIAEoCzIeLmt1YnVuLnN0b3JlLlJlYWRJbmRleFJlc3BvbnNlSAASNgoPdHJhbnNmZXJfbGVhZGVyGA8gASgLMhsua3VidW4uc3RvcmUuVHJhbnNmZXJMZWFkZXJIAEIGCgRib2R5IlgKBUVudHJ5Eg0KBWluZGV4GAEgASgEEgwKBHRlcm0YAiABKAQSJAoEdHlwZRgDIAEoDjIWLmt1YnVuLnN0b3JlLkVudHJ5VHlwZRIMCgRkYXRhGAQgASgMImQKBkFwcGVuZBISCgpwcmV2X2luZGV4GAEgASgEEhEKCXByZXZfdGVybRgCIAEoBBIOCgZjb21taXQYAyABKAQSIwoHZW50cmllcxgEIAMoCzISLmt1YnVuLnN0b3JlLkVudHJ5IlgKDkFwcGVuZFJlc3BvbnNlEg0KBWluZGV4GAEgASgEEhAKCHJlamVjdGVkGAIgASgIEhIKCmhpbnRfaW5kZXgYAyABKAQSEQoJaGludF90ZXJtGAQgASgEIjsKCUhlYXJ0YmVhdBIOCgZjb21taXQYASABKAQSDQoFcm91bmQYAiABKAQSDwoHc2VudF9hdBgDIAEoASJEChFIZWFydGJlYXRSZXNwb25zZRINCgVyb3VuZBgBIAEoBBIPCgdzZW50X2F0GAIgASgBEg8KB3Byb21pc2UYAyABKAEiTAoEVm90ZRILCgNwcmUYASABKAgSEgoKbGFzdF9pbmRleBgCIAEoBBIRCglsYXN0X3Rlcm0YAyABKAQSEAoIdHJhbnNmZXIYBCABKAgiLAoMVm90ZVJlc3BvbnNlEgsKA3ByZRgBIAEoCBIPCgdncmFudGVkGAIgASgIIm4KDUNvbmZpZ3VyYXRpb24SDgoGdm90ZXJzGAEgAygGEhAKCG91dGdvaW5nGAIgAygGEhAKCGxlYXJuZXJzGAMgAygGEhUKDWxlYXJuZXJzX25leHQYBCADKAYSEgoKYXV0b19sZWF2ZRgFIAEoCCJeCgxTbmFwc2hvdE1ldGESDQoFaW5kZXgYASABKAQSDAoEdGVybRgCIAEoBBIxCg1jb25maWd1cmF0aW9uGAMgASgLMhoua3VidW4uc3RvcmUuQ29uZmlndXJhdGlvbiIMCgpUaW1lb3V0Tm93Ij4KB1Byb3Bvc2USJAoEdHlwZRgBIAEoDjIWLmt1YnVuLnN0b3JlLkVudHJ5VHlwZRINCgVkYXRhcxgCIAMoDCIrCglSZWFkSW5kZXgSDwoHY29udGV4dBgBIAEoBBINCgVsZWFzZRgCIAEoCCIzChFSZWFkSW5kZXhSZXNwb25zZRIPCgdjb250ZXh0GAEgASgEEg0KBWluZGV4GAIgASgEIiAKDlRyYW5zZmVyTGVhZGVyEg4KBnRhcmdldBgBIAEoBiJ7Cg1TbmFwc2hvdENodW5rEikKBGhlYWQYASABKAsyGS5rdWJ1bi5zdG9yZS5TbmFwc2hvdEhlYWRIABIOCgRkYXRhGAIgASgMSAASJwoDZW5kGAMgASgLMhgua3VidW4uc3RvcmUuU25hcHNob3RFbmRIAEIGCgRwYXJ0InMKDFNuYXBzaG90SGVhZBISCgpjbHVzdGVyX2lkGAEgASgEEgwKBGZyb20YAiABKAYSCgoCdG8YAyABKAYSDAoEdGVybRgEIAEoBBInCgRtZXRhGAUgASgLMhkua3VidW4uc3RvcmUuU25hcHNob3RNZXRhIiwKC1NuYXBzaG90RW5kEg0KBWJ5dGVzGAEgASgEEg4KBmNyYzMyYxgCIAEoDSIZChdJbnN0YWxsU25hcHNob3RSZXNwb25zZSpUCglFbnRyeVR5cGUSFQoRRU5UUllfVFlQRV9OT1JNQUwQABIaChZFTlRSWV9UWVBFX0NPTkZfQ0hBTkdFEAESFAoQRU5UUllfVFlQRV9FTVBUWRACMp0BCgRSYWZ0Ej4KBFNlbmQSGS5rdWJ1bi5zdG9yZS5NZXNzYWdlQmF0Y2gaGS5rdWJ1bi5zdG9yZS5TZW5kUmVzcG9uc2UoARJVCg9JbnN0YWxsU25hcHNob3QSGi5rdWJ1bi5zdG9yZS5TbmFwc2hvdENodW5rGiQua3VidW4uc3RvcmUuSW5zdGFsbFNuYXBzaG90UmVzcG9uc2UoAWIGcHJvdG8z");
+  fileDesc("ChZrdWJ1bi9zdG9yZS9yYWZ0LnByb3RvEgtrdWJ1bi5zdG9yZSI2CgxNZXNzYWdlQmF0Y2gSJgoIbWVzc2FnZXMYASADKAsyFC5rdWJ1bi5zdG9yZS5NZXNzYWdlIg4KDFNlbmRSZXNwb25zZSK/BQoHTWVzc2FnZRIMCgRmcm9tGAEgASgGEgoKAnRvGAIgASgGEgwKBHRlcm0YAyABKAQSJQoGYXBwZW5kGAQgASgLMhMua3VidW4uc3RvcmUuQXBwZW5kSAASNgoPYXBwZW5kX3Jlc3BvbnNlGAUgASgLMhsua3VidW4uc3RvcmUuQXBwZW5kUmVzcG9uc2VIABIrCgloZWFydGJlYXQYBiABKAsyFi5rdWJ1bi5zdG9yZS5IZWFydGJlYXRIABI8ChJoZWFydGJlYXRfcmVzcG9uc2UYByABKAsyHi5rdWJ1bi5zdG9yZS5IZWFydGJlYXRSZXNwb25zZUgAEiEKBHZvdGUYCCABKAsyES5rdWJ1bi5zdG9yZS5Wb3RlSAASMgoNdm90ZV9yZXNwb25zZRgJIAEoCzIZLmt1YnVuLnN0b3JlLlZvdGVSZXNwb25zZUgAEi0KCHNuYXBzaG90GAogASgLMhkua3VidW4uc3RvcmUuU25hcHNob3RNZXRhSAASLgoLdGltZW91dF9ub3cYCyABKAsyFy5rdWJ1bi5zdG9yZS5UaW1lb3V0Tm93SAASJwoHcHJvcG9zZRgMIAEoCzIULmt1YnVuLnN0b3JlLlByb3Bvc2VIABIsCgpyZWFkX2luZGV4GA0gASgLMhYua3VidW4uc3RvcmUuUmVhZEluZGV4SAASPQoTcmVhZF9pbmRleF9yZXNwb25zZRgOIAEoCzIeLmt1YnVuLnN0b3JlLlJlYWRJbmRleFJlc3BvbnNlSAASNgoPdHJhbnNmZXJfbGVhZGVyGA8gASgLMhsua3VidW4uc3RvcmUuVHJhbnNmZXJMZWFkZXJIABI2Cg9wcm9wb3NlX3JlZnVzZWQYECABKAsyGy5rdWJ1bi5zdG9yZS5Qcm9wb3NlUmVmdXNlZEgAQgYKBGJvZHkiWAoFRW50cnkSDQoFaW5kZXgYASABKAQSDAoEdGVybRgCIAEoBBIkCgR0eXBlGAMgASgOMhYua3VidW4uc3RvcmUuRW50cnlUeXBlEgwKBGRhdGEYBCABKAwiZAoGQXBwZW5kEhIKCnByZXZfaW5kZXgYASABKAQSEQoJcHJldl90ZXJtGAIgASgEEg4KBmNvbW1pdBgDIAEoBBIjCgdlbnRyaWVzGAQgAygLMhIua3VidW4uc3RvcmUuRW50cnkiWAoOQXBwZW5kUmVzcG9uc2USDQoFaW5kZXgYASABKAQSEAoIcmVqZWN0ZWQYAiABKAgSEgoKaGludF9pbmRleBgDIAEoBBIRCgloaW50X3Rlcm0YBCABKAQiOwoJSGVhcnRiZWF0Eg4KBmNvbW1pdBgBIAEoBBINCgVyb3VuZBgCIAEoBBIPCgdzZW50X2F0GAMgASgBIkQKEUhlYXJ0YmVhdFJlc3BvbnNlEg0KBXJvdW5kGAEgASgEEg8KB3NlbnRfYXQYAiABKAESDwoHcHJvbWlzZRgDIAEoASJMCgRWb3RlEgsKA3ByZRgBIAEoCBISCgpsYXN0X2luZGV4GAIgASgEEhEKCWxhc3RfdGVybRgDIAEoBBIQCgh0cmFuc2ZlchgEIAEoCCIsCgxWb3RlUmVzcG9uc2USCwoDcHJlGAEgASgIEg8KB2dyYW50ZWQYAiABKAgibgoNQ29uZmlndXJhdGlvbhIOCgZ2b3RlcnMYASADKAYSEAoIb3V0Z29pbmcYAiADKAYSEAoIbGVhcm5lcnMYAyADKAYSFQoNbGVhcm5lcnNfbmV4dBgEIAMoBhISCgphdXRvX2xlYXZlGAUgASgIIl4KDFNuYXBzaG90TWV0YRINCgVpbmRleBgBIAEoBBIMCgR0ZXJtGAIgASgEEjEKDWNvbmZpZ3VyYXRpb24YAyABKAsyGi5rdWJ1bi5zdG9yZS5Db25maWd1cmF0aW9uIgwKClRpbWVvdXROb3ciTwoHUHJvcG9zZRIkCgR0eXBlGAEgASgOMhYua3VidW4uc3RvcmUuRW50cnlUeXBlEg0KBWRhdGFzGAIgAygMEg8KB2NvbnRleHQYAyABKAQiSAoOUHJvcG9zZVJlZnVzZWQSDwoHY29udGV4dBgBIAEoBBIlCgdyZWZ1c2FsGAIgASgOMhQua3VidW4uc3RvcmUuUmVmdXNhbCIrCglSZWFkSW5kZXgSDwoHY29udGV4dBgBIAEoBBINCgVsZWFzZRgCIAEoCCIzChFSZWFkSW5kZXhSZXNwb25zZRIPCgdjb250ZXh0GAEgASgEEg0KBWluZGV4GAIgASgEIiAKDlRyYW5zZmVyTGVhZGVyEg4KBnRhcmdldBgBIAEoBiJ7Cg1TbmFwc2hvdENodW5rEikKBGhlYWQYASABKAsyGS5rdWJ1bi5zdG9yZS5TbmFwc2hvdEhlYWRIABIOCgRkYXRhGAIgASgMSAASJwoDZW5kGAMgASgLMhgua3VidW4uc3RvcmUuU25hcHNob3RFbmRIAEIGCgRwYXJ0InMKDFNuYXBzaG90SGVhZBISCgpjbHVzdGVyX2lkGAEgASgEEgwKBGZyb20YAiABKAYSCgoCdG8YAyABKAYSDAoEdGVybRgEIAEoBBInCgRtZXRhGAUgASgLMhkua3VidW4uc3RvcmUuU25hcHNob3RNZXRhIiwKC1NuYXBzaG90RW5kEg0KBWJ5dGVzGAEgASgEEg4KBmNyYzMyYxgCIAEoDSIZChdJbnN0YWxsU25hcHNob3RSZXNwb25zZSpUCglFbnRyeVR5cGUSFQoRRU5UUllfVFlQRV9OT1JNQUwQABIaChZFTlRSWV9UWVBFX0NPTkZfQ0hBTkdFEAESFAoQRU5UUllfVFlQRV9FTVBUWRACKpQBCgdSZWZ1c2FsEhUKEVJFRlVTQUxfTk9fTEVBREVSEAASGAoUUkVGVVNBTF9UUkFOU0ZFUlJJTkcQARIgChxSRUZVU0FMX1RPT19NVUNIX1VOQ09NTUlUVEVEEAISGgoWUkVGVVNBTF9DSEFOR0VfUEVORElORxADEhoKFlJFRlVTQUxfSU5WQUxJRF9DSEFOR0UQBDKdAQoEUmFmdBI+CgRTZW5kEhkua3VidW4uc3RvcmUuTWVzc2FnZUJhdGNoGhkua3VidW4uc3RvcmUuU2VuZFJlc3BvbnNlKAESVQoPSW5zdGFsbFNuYXBzaG90Ehoua3VidW4uc3RvcmUuU25hcHNob3RDaHVuaxokLmt1YnVuLnN0b3JlLkluc3RhbGxTbmFwc2hvdFJlc3BvbnNlKAFiBnByb3RvMw");
 
 /**
  * @generated from message kubun.store.MessageBatch
@@ -139,6 +139,12 @@ export type Message = Message$1<"kubun.store.Message"> & {
      */
     value: TransferLeader;
     case: "transferLeader";
+  } | {
+    /**
+     * @generated from field: kubun.store.ProposeRefused propose_refused = 16;
+     */
+    value: ProposeRefused;
+    case: "proposeRefused";
   } | { case: undefined; value?: undefined };
 };
 
@@ -448,6 +454,13 @@ export type Propose = Message$1<"kubun.store.Propose"> & {
    * @generated from field: repeated bytes datas = 2;
    */
   datas: Uint8Array[];
+
+  /**
+   * The sender's number of it.
+   *
+   * @generated from field: uint64 context = 3;
+   */
+  context: bigint;
 };
 
 /**
@@ -456,6 +469,30 @@ export type Propose = Message$1<"kubun.store.Propose"> & {
  */
 export const ProposeSchema: GenMessage<Propose> = /*@__PURE__*/
   messageDesc(file_kubun_store_raft, 13);
+
+/**
+ * Nothing of a proposal that was forwarded is in the log, nor will be.
+ *
+ * @generated from message kubun.store.ProposeRefused
+ */
+export type ProposeRefused = Message$1<"kubun.store.ProposeRefused"> & {
+  /**
+   * @generated from field: uint64 context = 1;
+   */
+  context: bigint;
+
+  /**
+   * @generated from field: kubun.store.Refusal refusal = 2;
+   */
+  refusal: Refusal;
+};
+
+/**
+ * Describes the message kubun.store.ProposeRefused.
+ * Use `create(ProposeRefusedSchema)` to create a new message.
+ */
+export const ProposeRefusedSchema: GenMessage<ProposeRefused> = /*@__PURE__*/
+  messageDesc(file_kubun_store_raft, 14);
 
 /**
  * @generated from message kubun.store.ReadIndex
@@ -477,7 +514,7 @@ export type ReadIndex = Message$1<"kubun.store.ReadIndex"> & {
  * Use `create(ReadIndexSchema)` to create a new message.
  */
 export const ReadIndexSchema: GenMessage<ReadIndex> = /*@__PURE__*/
-  messageDesc(file_kubun_store_raft, 14);
+  messageDesc(file_kubun_store_raft, 15);
 
 /**
  * @generated from message kubun.store.ReadIndexResponse
@@ -499,7 +536,7 @@ export type ReadIndexResponse = Message$1<"kubun.store.ReadIndexResponse"> & {
  * Use `create(ReadIndexResponseSchema)` to create a new message.
  */
 export const ReadIndexResponseSchema: GenMessage<ReadIndexResponse> = /*@__PURE__*/
-  messageDesc(file_kubun_store_raft, 15);
+  messageDesc(file_kubun_store_raft, 16);
 
 /**
  * @generated from message kubun.store.TransferLeader
@@ -516,7 +553,7 @@ export type TransferLeader = Message$1<"kubun.store.TransferLeader"> & {
  * Use `create(TransferLeaderSchema)` to create a new message.
  */
 export const TransferLeaderSchema: GenMessage<TransferLeader> = /*@__PURE__*/
-  messageDesc(file_kubun_store_raft, 16);
+  messageDesc(file_kubun_store_raft, 17);
 
 /**
  * @generated from message kubun.store.SnapshotChunk
@@ -551,7 +588,7 @@ export type SnapshotChunk = Message$1<"kubun.store.SnapshotChunk"> & {
  * Use `create(SnapshotChunkSchema)` to create a new message.
  */
 export const SnapshotChunkSchema: GenMessage<SnapshotChunk> = /*@__PURE__*/
-  messageDesc(file_kubun_store_raft, 17);
+  messageDesc(file_kubun_store_raft, 18);
 
 /**
  * @generated from message kubun.store.SnapshotHead
@@ -588,7 +625,7 @@ export type SnapshotHead = Message$1<"kubun.store.SnapshotHead"> & {
  * Use `create(SnapshotHeadSchema)` to create a new message.
  */
 export const SnapshotHeadSchema: GenMessage<SnapshotHead> = /*@__PURE__*/
-  messageDesc(file_kubun_store_raft, 18);
+  messageDesc(file_kubun_store_raft, 19);
 
 /**
  * @generated from message kubun.store.SnapshotEnd
@@ -612,7 +649,7 @@ export type SnapshotEnd = Message$1<"kubun.store.SnapshotEnd"> & {
  * Use `create(SnapshotEndSchema)` to create a new message.
  */
 export const SnapshotEndSchema: GenMessage<SnapshotEnd> = /*@__PURE__*/
-  messageDesc(file_kubun_store_raft, 19);
+  messageDesc(file_kubun_store_raft, 20);
 
 /**
  * @generated from message kubun.store.InstallSnapshotResponse
@@ -625,7 +662,7 @@ export type InstallSnapshotResponse = Message$1<"kubun.store.InstallSnapshotResp
  * Use `create(InstallSnapshotResponseSchema)` to create a new message.
  */
 export const InstallSnapshotResponseSchema: GenMessage<InstallSnapshotResponse> = /*@__PURE__*/
-  messageDesc(file_kubun_store_raft, 20);
+  messageDesc(file_kubun_store_raft, 21);
 
 /**
  * @generated from enum kubun.store.EntryType
@@ -652,6 +689,42 @@ export enum EntryType {
  */
 export const EntryTypeSchema: GenEnum<EntryType> = /*@__PURE__*/
   enumDesc(file_kubun_store_raft, 0);
+
+/**
+ * @generated from enum kubun.store.Refusal
+ */
+export enum Refusal {
+  /**
+   * @generated from enum value: REFUSAL_NO_LEADER = 0;
+   */
+  NO_LEADER = 0,
+
+  /**
+   * @generated from enum value: REFUSAL_TRANSFERRING = 1;
+   */
+  TRANSFERRING = 1,
+
+  /**
+   * @generated from enum value: REFUSAL_TOO_MUCH_UNCOMMITTED = 2;
+   */
+  TOO_MUCH_UNCOMMITTED = 2,
+
+  /**
+   * @generated from enum value: REFUSAL_CHANGE_PENDING = 3;
+   */
+  CHANGE_PENDING = 3,
+
+  /**
+   * @generated from enum value: REFUSAL_INVALID_CHANGE = 4;
+   */
+  INVALID_CHANGE = 4,
+}
+
+/**
+ * Describes the enum kubun.store.Refusal.
+ */
+export const RefusalSchema: GenEnum<Refusal> = /*@__PURE__*/
+  enumDesc(file_kubun_store_raft, 1);
 
 /**
  * @generated from service kubun.store.Raft

@@ -1,0 +1,103 @@
+// The shell around a real core, with the other members played by the test.
+import { expect, test } from "bun:test";
+import { encodeCommand } from "../codec.ts";
+import type { Command } from "../command.ts";
+import type { Host, Network } from "../consensus.ts";
+import { bootstrap } from "../raft/configuration.ts";
+import { Raft } from "../raft/raft.ts";
+import { type Entry, EntryType, type Message, type Propose } from "../raft/types.ts";
+import type { Wal } from "../wal/wal.ts";
+import { RaftConsensus } from "./driver.ts";
+import { ENVELOPE } from "./envelope.ts";
+
+const ELECTION = 60_000;
+const LEADER = { from: 1n, to: 2n, term: 2 };
+const HEARTBEAT: Message = { type: "heartbeat", ...LEADER, commit: 1, round: 0, sentAt: 0 };
+
+/** A follower of member 1, and what it sends. */
+function follower(host: Partial<Host> = {}) {
+  const sent: Message[] = [];
+  let told = () => {};
+  const network: Network = {
+    send: (messages) => {
+      sent.push(...messages);
+      told();
+    },
+    connectedSince: () => 0,
+  };
+  const wal = { append: async () => {} } as unknown as Wal;
+  const nothing = { changed() {}, passed() {}, applied() {}, install: async () => {}, status() {}, failed() {}, recovered() {} };
+  const raft = new Raft({ id: 2n, random: Math.random, clock: () => performance.now(), electionTicks: ELECTION }, bootstrap([1n, 2n, 3n]));
+  const consensus = new RaftConsensus(raft, wal, 1, { apply: () => "applied", ...nothing, ...host }, network, {
+    tickMillis: 10,
+    electionMillis: ELECTION,
+  });
+  consensus.step([HEARTBEAT]);
+  /** The next proposal that goes to the leader. */
+  const proposal = async (): Promise<Propose> => {
+    for (;;) {
+      const at = sent.findIndex((m) => m.type === "propose");
+      if (at >= 0) return sent.splice(at, 1)[0] as Propose;
+      await new Promise<void>((resolve) => {
+        told = resolve;
+      });
+    }
+  };
+  return { consensus, proposal };
+}
+
+const command: Command = { type: "txn", compare: [], success: [], failure: [] };
+const sealed = () => Buffer.concat([new Uint8Array(ENVELOPE), encodeCommand(command)]);
+
+const entriesOf = (proposals: readonly Propose[]): Entry[] =>
+  proposals.flatMap((p) => p.datas).map((data, i) => ({ index: 2 + i, term: 2, type: EntryType.normal, data }));
+
+test("what the leader refuses is proposed again, and answered when it is applied", async () => {
+  const { consensus, proposal } = follower();
+  const answer = consensus.propose(command, sealed());
+  const first = await proposal();
+  consensus.step([{ type: "proposeRefused", ...LEADER, term: 0, context: first.context, refusal: "too-much-uncommitted" }]);
+  const second = await proposal();
+  expect(second.context).not.toBe(first.context);
+  expect(second.datas).toEqual(first.datas);
+  // Said twice, it is no other proposal's.
+  consensus.step([{ type: "proposeRefused", ...LEADER, term: 0, context: first.context, refusal: "too-much-uncommitted" }]);
+  const entries = entriesOf([second]);
+  consensus.step([{ type: "append", ...LEADER, prevIndex: 1, prevTerm: 1, commit: 2, entries }]);
+  expect((await answer) as unknown).toBe("applied");
+  expect(consensus.pending).toBe(0);
+  await consensus.stop();
+});
+
+test("only the proposals of the refused message go again", async () => {
+  const applied: number[] = [];
+  const { consensus, proposal } = follower({ apply: (entry) => applied.push(entry.index) });
+  const one = consensus.propose(command, sealed());
+  const first = await proposal();
+  const two = consensus.propose(command, sealed());
+  const second = await proposal();
+  consensus.step([{ type: "proposeRefused", ...LEADER, term: 0, context: second.context, refusal: "no-leader" }]);
+  const again = await proposal();
+  expect(again.datas).toEqual(second.datas);
+  const entries = entriesOf([first, again]);
+  consensus.step([{ type: "append", ...LEADER, prevIndex: 1, prevTerm: 1, commit: 3, entries }]);
+  await Promise.all([one, two]);
+  expect(applied).toEqual([2, 3]);
+  await consensus.stop();
+});
+
+test("what was refused and waits is told when the member stops", async () => {
+  const { consensus, proposal } = follower();
+  const answer = consensus.propose(command, sealed()).catch((error: Error) => error.message);
+  const { context } = await proposal();
+  consensus.step([{ type: "proposeRefused", ...LEADER, term: 0, context, refusal: "transferring" }]);
+  await consensus.stop();
+  expect((await answer) as unknown).toBe("etcdserver: server stopped");
+});
+
+test("a member that does not lead proposes no change of members", async () => {
+  const { consensus } = follower();
+  const change = { changes: [{ type: "addLearner", id: 4n }], transition: "auto", context: new Uint8Array(0) } as const;
+  await expect(consensus.change(change)).rejects.toThrow("etcdserver: not leader");
+  await consensus.stop();
+});
