@@ -4,17 +4,15 @@
 import type { AuthDump } from "../auth/types.ts";
 import type { Alarm } from "../command.ts";
 import { fromPlain, plain } from "../membership/members.ts";
-import { keyBytes, keyText } from "../mvcc/key.ts";
 import type { KeyRecord } from "../mvcc/keyspace.ts";
-import { NO_LEASE, Version } from "../mvcc/types.ts";
+import type { Version } from "../mvcc/types.ts";
 import type { StateMachine } from "../state.ts";
 import type { SnapshotId } from "./file.ts";
+import { visitFlat } from "./flat.ts";
+import { type Packed, Packer, unpack } from "./packed.ts";
 
-/** Versions a chunk holds at most, and bytes after which it is closed. */
-const CHUNK_VERSIONS = 512;
-const CHUNK_BYTES = 1024 * 1024;
-/** Versions are written flat: key, value, create, mod, version, lease, sub. */
-const FIELDS = 7;
+/** Keys that are looked at for one chunk, whether or not they have a version in it. */
+const CHUNK_KEYS = 2048;
 
 interface Head {
   head: {
@@ -29,11 +27,13 @@ interface Head {
   };
 }
 
-type Chunk = Head | { pairs: unknown[] } | { changes: unknown[] };
+/** Pairs and changes are lists in older formats. */
+type Chunk = Head | { pairs: Packed } | { changes: Packed };
 
 /**
  * The chunks of a snapshot of the state as it is now. They may be taken over
- * time, while more is applied, as long as nothing is pruned in between.
+ * time, while more is applied, as long as nothing is pruned in between; each
+ * is overwritten by the next.
  */
 export function snapshotOf(state: StateMachine): { id: SnapshotId; chunks: Iterable<Chunk> } {
   const { mvcc, lessor } = state;
@@ -54,34 +54,28 @@ export function snapshotOf(state: StateMachine): { id: SnapshotId; chunks: Itera
 function* chunksOf(state: StateMachine, head: Head): Generator<Chunk> {
   yield head;
   const { compactRevision, revision } = head.head;
+  const packer = new Packer();
   for (let start: string | undefined = ""; start !== undefined && compactRevision > 0; ) {
-    const pairs: unknown[] = [];
-    let bytes = 0;
     let next: string | undefined;
     let seen = 0;
     state.mvcc.keys.scan({ start, end: undefined }, (record: KeyRecord, key) => {
-      if (bytes >= CHUNK_BYTES || seen++ >= CHUNK_VERSIONS) {
+      if (packer.full || seen++ >= CHUNK_KEYS) {
         next = key;
         return false;
       }
       const v = record.at(compactRevision);
-      if (v) bytes += flatten(v, pairs);
+      if (v) packer.add(v);
       return true;
     });
     start = next;
-    if (pairs.length > 0) yield { pairs };
+    if (!packer.empty) yield { pairs: packer.take() };
   }
-  let changes: unknown[] = [];
-  let bytes = 0;
+  const change = ({ kv }: { kv: Version }) => packer.add(kv);
   for (let r = Math.max(state.mvcc.log.first, compactRevision); r <= revision; r++) {
-    state.mvcc.log.visit(r, ({ kv }) => {
-      bytes += flatten(kv, changes);
-    });
-    if (bytes < CHUNK_BYTES && changes.length < CHUNK_VERSIONS * FIELDS && r < revision) continue;
-    yield { changes };
-    changes = [];
-    bytes = 0;
+    state.mvcc.log.visit(r, change);
+    if (packer.full) yield { changes: packer.take() };
   }
+  if (!packer.empty) yield { changes: packer.take() };
 }
 
 /** Collects the chunks of a snapshot and sets up a state machine from them. */
@@ -101,7 +95,7 @@ export class SnapshotLoader {
 
   /** @param now milliseconds, to date the leases */
   add(chunk: unknown, now: number): void {
-    const c = chunk as Partial<Head & { pairs: unknown[]; changes: unknown[] }>;
+    const c = chunk as Partial<Head & { pairs: Packed | unknown[]; changes: Packed | unknown[] }>;
     if (c.head) {
       this.#head = c.head;
       for (const [id, ttl] of c.head.leases) this.#state.lessor.grant(BigInt(id), ttl, now);
@@ -109,8 +103,8 @@ export class SnapshotLoader {
       if (c.head.auth) this.#state.auth.restore(c.head.auth);
       this.#state.downgradeTarget = c.head.downgradeTarget ?? "";
       if (c.head.membership) this.#state.membership.restore(fromPlain(c.head.membership));
-    } else if (c.pairs) for (let i = 0; i < c.pairs.length; i += FIELDS) this.#pairs.push(unflatten(c.pairs, i));
-    else if (c.changes) for (let i = 0; i < c.changes.length; i += FIELDS) this.#change(unflatten(c.changes, i));
+    } else if (c.pairs) visitVersions(c.pairs, (v) => this.#pairs.push(v));
+    else if (c.changes) visitVersions(c.changes, (v) => this.#change(v));
     else throw new Error("a snapshot has a chunk of a kind that this version doesn't know");
   }
 
@@ -149,24 +143,5 @@ export class SnapshotLoader {
   }
 }
 
-function flatten(v: Version, into: unknown[]): number {
-  // Copies, which are gone with the chunk: what is made from a version on demand stays with it.
-  into.push(keyBytes(v.text), v.valueBytes(), v.createRevision, v.modRevision, v.version, v.lease, v.sub);
-  return v.text.length + v.valueLength;
-}
-
-function unflatten(from: unknown[], at: number): Version {
-  const [key, value, create, mod, version, lease, sub] = from.slice(at, at + FIELDS) as [
-    Uint8Array,
-    Uint8Array,
-    number,
-    number,
-    number,
-    bigint | number,
-    number,
-  ];
-  // Copies, for a view would keep the whole file in memory.
-  return new Version(keyText(key), copy(value), create, mod, version, lease === 0 || lease === NO_LEASE ? NO_LEASE : BigInt(lease), sub);
-}
-
-const copy = (b: Uint8Array) => new Uint8Array(b);
+const visitVersions = (versions: Packed | readonly unknown[], visit: (version: Version) => void) =>
+  Array.isArray(versions) ? visitFlat(versions, visit) : unpack(versions as Packed, visit);

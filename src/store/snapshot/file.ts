@@ -9,8 +9,8 @@ import { dataSync, readAt } from "../wal/files.ts";
 import { CorruptFile, refuseNewer } from "../wal/format.ts";
 
 const MAGIC = new TextEncoder().encode("kubunsnp");
-/** Version 1 did not say who the members are. */
-const FORMAT_VERSION = 2;
+/** Version 1 did not say who the members are; before version 3, chunks were lists of items. */
+const FORMAT_VERSION = 3;
 const HEADER = 16;
 const CHUNK_HEADER = 8;
 const NAME = /^([0-9a-f]{16})-([0-9a-f]{16})\.snap$/;
