@@ -7,6 +7,7 @@ import { EntryType } from "../raft/types.ts";
 import { crc32c } from "./crc32c.ts";
 import { CorruptFile, type Entry, FRAME_HEADER, SEGMENT_HEADER } from "./format.ts";
 import { DirectoryLocked, lockDirectory } from "./lock.ts";
+import { Spare } from "./spare.ts";
 import { Wal, type WalError, type WalOptions } from "./wal.ts";
 
 const folders: string[] = [];
@@ -318,4 +319,55 @@ test("what a frame says is committed is told after its entries, which may replac
     ...["entry 1 of term 1", "entry 2 of term 1", "entry 3 of term 1", "committed 1"],
     ...["entry 2 of term 2", "committed 2"],
   ]);
+});
+
+const MIB = 1024 * 1024;
+const spares = (dir: string) => files(dir).filter((name) => name.endsWith(".spare.tmp"));
+
+/** Appends until the log has so many segments more; resolves to what was appended. */
+async function fill(wal: Wal, dir: string, segments: number): Promise<number> {
+  const before = files(dir).filter((name) => name.endsWith(".wal")).length;
+  while (files(dir).filter((name) => name.endsWith(".wal")).length < before + segments) {
+    await wal.append([entry(wal.lastIndex + 1, filled(50_000))]);
+    // What prepares the next segment has its turn.
+    await Bun.sleep(1);
+  }
+  return wal.lastIndex;
+}
+
+test("segments that were filled with zeros ahead are read back, after a clean end and without one", async () => {
+  const dir = folder();
+  const { wal } = open(dir, { segmentBytes: MIB });
+  const last = await fill(wal, dir, 3);
+  const newest = files(dir).findLast((name) => name.endsWith(".wal"))!;
+  // Made ahead: as long as a segment gets, and zeros behind its frames.
+  expect(statSync(join(dir, newest)).size).toBe(MIB);
+  const killed = folder();
+  for (const name of files(dir)) writeFileSync(join(killed, name), readFileSync(join(dir, name)));
+  const wals = [open(killed, { segmentBytes: MIB })];
+  expect(spares(killed)).toEqual([]);
+  wal.close();
+  expect(spares(dir)).toEqual([]);
+  expect(statSync(join(dir, newest)).size).toBeLessThan(MIB);
+  wals.push(open(dir, { segmentBytes: MIB }));
+  for (const again of wals) {
+    expect(again.entries.map((e) => e.index)).toEqual(Array.from({ length: last }, (_, i) => i + 1));
+    expect(again.wal.cut).toBeUndefined();
+    await again.wal.append([entry(last + 1, filled(10))]);
+    again.wal.close();
+  }
+});
+
+test("a segment that was prepared gives its room back when the log needs it, and none is made on a disk that is nearly full", async () => {
+  const dir = folder();
+  const spare = new Spare(dir, MIB);
+  spare.prepare();
+  while (spares(dir).length === 0 || statSync(join(dir, spares(dir)[0]!)).size < MIB) await Bun.sleep(1);
+  expect(spare.discard()).toBe(true);
+  expect(spares(dir)).toEqual([]);
+  expect(spare.discard()).toBe(false);
+  const huge = new Spare(dir, 2 ** 50);
+  huge.prepare();
+  while (huge.discard()) await Bun.sleep(1);
+  expect(spares(dir)).toEqual([]);
 });

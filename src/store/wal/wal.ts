@@ -28,6 +28,7 @@ import {
   SEGMENT_HEADER,
 } from "./format.ts";
 import { scanSegment } from "./scan.ts";
+import { Spare } from "./spare.ts";
 import { DataSync } from "./sync.ts";
 
 export interface WalOptions {
@@ -76,6 +77,8 @@ export class WalError extends Error {
 
 const FIRST_RESERVE = 256 * 1024;
 const MAX_RESERVE = 8 * 1024 * 1024;
+/** Smaller segments are not worth a file that is prepared for them. */
+const LEAST_SPARE = 1024 * 1024;
 
 export class Wal {
   readonly identity: Identity;
@@ -89,6 +92,7 @@ export class Wal {
   readonly #dir: string;
   readonly #segmentBytes: number;
   readonly #segments: Segment[];
+  readonly #spare: Spare;
   readonly #sync: (fd: number) => Promise<void>;
   readonly #synced: (milliseconds: number) => void;
   #fd: number;
@@ -105,6 +109,7 @@ export class Wal {
     this.#synced = options.synced ?? (() => {});
     this.#sync = options.sync ?? ((fd) => disk.sync(fd));
     this.#segmentBytes = options.segmentBytes ?? 16 * 1024 * 1024;
+    this.#spare = new Spare(dir, this.#segmentBytes);
     const found = listSegments(dir);
     this.#hardState = { term: 0, vote: 0n, commit: 0 };
     this.#segments = [];
@@ -259,6 +264,7 @@ export class Wal {
     if (hardState) this.#hardState = hardState;
     const last = entries.at(-1);
     if (last) this.#lastIndex = last.index;
+    if (this.#end > this.#segmentBytes / 4 && this.#segmentBytes >= LEAST_SPARE) this.#spare.prepare();
   }
 
   /** Removes the segments that hold nothing but entries up to this index. */
@@ -276,6 +282,7 @@ export class Wal {
   /** Not while an append is under way. */
   close(): void {
     if (this.#fd < 0) return;
+    this.#spare.discard();
     if (!this.#broken) ftruncateSync(this.#fd, this.#end);
     closeSync(this.#fd);
     this.#fd = -1;
@@ -311,19 +318,18 @@ export class Wal {
     want = Math.max(bytes, Math.min(want, this.#segmentBytes - this.#end));
     // Less will do on a disk that is nearly full.
     while (!reserve(this.#fd, this.#end, want)) {
-      if (want === bytes) throw noSpace(this.#segments.at(-1)!.path);
+      if (want === bytes && !this.#spare.discard()) throw noSpace(this.#segments.at(-1)!.path);
       want = Math.max(bytes, want >> 1);
     }
     this.#reserved = this.#end + want;
   }
 
   #rotate(): void {
-    const before = { fd: this.#fd, end: this.#end, reserved: this.#reserved };
+    const before = { fd: this.#fd, end: this.#end };
     this.#openSegment(this.#segments.at(-1)!.number + 1);
-    // After the next one is there, for a segment without a successor may end in zeros.
+    // What was reserved and not used is given back. After a crash it may still be there: then the segment ends in zeros.
     try {
       ftruncateSync(before.fd, before.end);
-      fsyncSync(before.fd);
     } finally {
       closeSync(before.fd);
     }
@@ -335,22 +341,21 @@ export class Wal {
     const path = join(this.#dir, `${hex(number)}-${hex(firstIndex)}.wal`);
     const header = encodeSegmentHeader({ segment: number, firstFrame: this.#nextFrame, firstIndex, ...this.identity });
     const state = encodeFrame(this.#nextFrame, entries, this.#hardState);
+    const spare = this.#spare.take();
+    const aside = spare ?? `${path}.tmp`;
+    let reserved = this.#segmentBytes;
     let fd = -1;
-    let reserved = Math.min(FIRST_RESERVE, this.#segmentBytes);
     try {
-      fd = openSync(`${path}.tmp`, "w+", 0o600);
-      if (!reserve(fd, 0, reserved)) {
-        reserved = 4096;
-        if (!reserve(fd, 0, reserved)) throw noSpace(path);
-      }
+      fd = openSync(aside, spare ? "r+" : "w+", 0o600);
+      if (!spare) reserved = this.#reserveFirst(fd, path);
       writeSync(fd, header, 0, header.length, 0);
       writeSync(fd, state, 0, state.length, header.length);
       fsyncSync(fd);
-      renameSync(`${path}.tmp`, path);
+      renameSync(aside, path);
       syncDirectory(this.#dir);
     } catch (error) {
       if (fd >= 0) closeSync(fd);
-      rmSync(`${path}.tmp`, { force: true });
+      rmSync(aside, { force: true });
       throw error instanceof WalError ? error : new WalError(`new segment ${path}: ${(error as Error).message}`, false, error);
     }
     this.#fd = fd;
@@ -358,6 +363,11 @@ export class Wal {
     this.#end = header.length + state.length;
     this.#reserved = reserved;
     this.#nextFrame++;
+  }
+
+  #reserveFirst(fd: number, path: string): number {
+    for (const bytes of [Math.min(FIRST_RESERVE, this.#segmentBytes), 4096]) if (reserve(fd, 0, bytes)) return bytes;
+    throw noSpace(path);
   }
 }
 
