@@ -24,6 +24,7 @@ import type { Hook, Registry } from "./registry/registry.ts";
 import { Resources, virtualKinds } from "./registry/resources.ts";
 import type { UserInfo } from "./request.ts";
 import { reviews } from "./reviews.ts";
+import { EndpointLeases } from "./services/endpoint-leases.ts";
 import { type Network, parseNetwork } from "./services/ip.ts";
 import { ensureKubernetesService } from "./services/kubernetes.ts";
 import { ServiceAllocation } from "./services/services.ts";
@@ -50,8 +51,10 @@ export interface ApiServerOptions {
   listen: { host: string; port: number }[];
   /** PEM. */
   tls: { cert: string; key: string; clientCa: string };
-  /** Where other machines reach it: the endpoint of the service "kubernetes". */
+  /** Where other machines reach it: an endpoint of the service "kubernetes". */
   advertiseAddress?: string;
+  /** Who keeps those endpoints; by default the apiservers that hold a lease in the store. */
+  endpointReconciler?: "lease" | "none";
   serviceAccount: {
     issuer: string;
     signingKeyPem?: string;
@@ -87,6 +90,7 @@ export class ApiServer implements Component {
   readonly #services: ServiceAllocation;
   readonly #networks: readonly Network[];
   readonly #compactor: Compactor;
+  readonly #endpoints: EndpointLeases | undefined;
   #app: Promise<App> | undefined;
   #listeners: Listener[] = [];
   #problem: string | undefined = "not started";
@@ -123,6 +127,8 @@ export class ApiServer implements Component {
     const nodePorts = options.nodePorts ?? { from: 30_000, to: 32_767 };
     this.#services = new ServiceAllocation({ storage, resources, networks, nodePorts, now: this.#registry.now });
     hooks.set("/services", this.#services);
+    const { advertiseAddress: address, endpointReconciler = "lease" } = options;
+    if (address && endpointReconciler === "lease") this.#endpoints = new EndpointLeases({ registry: this.#registry, address });
     this.#authenticator = new Authenticator({ tokens: options.tokens, serviceAccounts });
     this.#api = new Api({
       registry: this.#registry,
@@ -150,7 +156,8 @@ export class ApiServer implements Component {
     for (const at of listen) await this.#listen(at);
     await this.#services.start();
     const port = Number(new URL(this.#address ?? "https://127.0.0.1:6443").port || 443);
-    await ensureKubernetesService(this.#registry, this.#networks, port, this.#options.advertiseAddress);
+    await ensureKubernetesService(this.#registry, this.#networks, port);
+    await this.#endpoints?.start(port);
     if (this.#options.compactionInterval !== 0) this.#compactor.start(this.#options.compactionInterval);
     this.#problem = undefined;
   }
@@ -231,6 +238,7 @@ export class ApiServer implements Component {
 
   async stop(): Promise<void> {
     this.#problem = "stopped";
+    await this.#endpoints?.stop();
     this.#compactor.stop();
     this.#services.stop();
     this.#storage.stop();

@@ -73,6 +73,11 @@ export default command({
     "bind-address": text("IP", "0.0.0.0", "address to serve at"),
     "secure-port": integer("N", 6443, "port to serve at; 0 picks one", [0, 65_535]),
     "advertise-address": optionalText("IP", "address that pods reach this server at; without it the one of the default interface"),
+    "endpoint-reconciler-type": choice(
+      ["lease", "none"],
+      "lease",
+      "who keeps the endpoints of the service kubernetes: the apiservers that hold a lease, or nobody",
+    ),
     "tls-cert-file": text("FILE", "", "certificate to serve with; without it a self-signed one is made"),
     "tls-private-key-file": text("FILE", "", "its key"),
     "client-ca-file": optionalText("FILE", "authority of client certificates"),
@@ -130,6 +135,7 @@ export default command({
       readycheckTimeout: o["etcd-readycheck-timeout"],
       listen: [{ host: bind, port: o["secure-port"] }],
       advertiseAddress: o["advertise-address"] ?? addressOf(bind),
+      endpointReconciler: o["endpoint-reconciler-type"],
       tls: { ...tls, clientCa: file("client-ca-file") ?? "" },
       serviceAccount: {
         issuer,

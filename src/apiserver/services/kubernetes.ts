@@ -1,4 +1,4 @@
-// The service "kubernetes" by which pods reach this server, and its endpoints.
+// The service "kubernetes" by which pods reach the apiservers.
 import { deepEqual } from "../../api/equal.ts";
 import type { KubeObject } from "../../api/object.ts";
 import { isAlreadyExists, isConflict, isNotFound, isReason } from "../../api/status.ts";
@@ -9,14 +9,14 @@ import { create, update } from "../registry/write.ts";
 import { loopback } from "../request.ts";
 import { formatAddress, type Network } from "./ip.ts";
 
+export const SERVICE = { name: "kubernetes", namespace: "default" };
 const context = { user: loopback, fieldManager: "kube-apiserver" };
-const name = "kubernetes";
-const namespace = "default";
+const { name, namespace } = SERVICE;
 /** Milliseconds for which other servers may come between. */
 const patience = 10_000;
 
 /** Creates an object, or gives the one that is there the same content. */
-async function ensure(
+export async function ensure(
   registry: Registry,
   group: string,
   plural: string,
@@ -52,13 +52,8 @@ async function ensure(
   }
 }
 
-/** Sees to the service network and the service; and, where an address to advertise is known, its endpoints. */
-export async function ensureKubernetesService(
-  registry: Registry,
-  networks: readonly Network[],
-  port: number,
-  advertise: string | undefined,
-): Promise<void> {
+/** Sees to the service network and the service. */
+export async function ensureKubernetesService(registry: Registry, networks: readonly Network[], port: number): Promise<void> {
   const [first] = networks;
   const serviceIp = formatAddress(first!.family, first!.base + 1n);
   await ensure(
@@ -88,32 +83,5 @@ export async function ensureKubernetesService(
       },
     },
     [],
-  );
-  if (!advertise) return;
-  await ensure(
-    registry,
-    "",
-    "endpoints",
-    {
-      kind: "Endpoints",
-      apiVersion: "v1",
-      metadata: { name, namespace, labels: { "endpointslice.kubernetes.io/skip-mirror": "true" } },
-      subsets: [{ addresses: [{ ip: advertise }], ports: [{ name: "https", port, protocol: "TCP" }] }],
-    },
-    ["subsets"],
-  );
-  await ensure(
-    registry,
-    "discovery.k8s.io",
-    "endpointslices",
-    {
-      kind: "EndpointSlice",
-      apiVersion: "discovery.k8s.io/v1",
-      metadata: { name, namespace, labels: { "kubernetes.io/service-name": name } },
-      addressType: advertise.includes(":") ? "IPv6" : "IPv4",
-      endpoints: [{ addresses: [advertise], conditions: { ready: true } }],
-      ports: [{ name: "https", port, protocol: "TCP" }],
-    },
-    ["endpoints", "ports"],
   );
 }

@@ -96,7 +96,7 @@ export async function startPlane(
         { host: plane.hosts[plane.index]!, port: plane.port },
         { host: "127.0.0.1", port: plane.port },
       ],
-      advertiseAddress: plane.advertise,
+      advertiseAddress: plane.hosts[plane.index],
       tls: { ...serving, clientCa: pki.ca.cert },
       serviceAccount: {
         issuer: `https://kubernetes.default.svc.${cluster.clusterDomain}`,

@@ -35,8 +35,6 @@ export interface PlaneFile {
   hosts: string[];
   /** Of every apiserver, and of the address in front of them. */
   port: number;
-  /** Where pods find that address. */
-  advertise?: string;
 }
 
 class ControlPlanes implements Component {
@@ -108,7 +106,7 @@ export async function startControlPlanes(
   dir: DataDir,
   cluster: ClusterFile,
   net: HostNetwork,
-  /** Addresses of this machine that clients come to; the first is the one that is advertised. */
+  /** Addresses of this machine that clients come to. */
   ips: readonly string[],
   issuing: IssuingProcess["issue"],
   progress: Progress,
@@ -141,7 +139,7 @@ export async function startControlPlanes(
       logFile: (index) => `log/${planeDir(index)}.log`,
       verbosity: options.verbosity,
       prepare: (index) => {
-        const file: PlaneFile = { index, hosts, port: balancer.port, ...(ips[0] ? { advertise: ips[0] } : {}) };
+        const file: PlaneFile = { index, hosts, port: balancer.port };
         writeAtomic(planeFile(cluster, index), JSON.stringify(file));
         mkdirSync(dir.file(planeDir(index)), { recursive: true, mode: 0o700 });
       },
