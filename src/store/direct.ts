@@ -105,10 +105,10 @@ export class DirectClient implements StoreClient {
   }
 
   async status(): Promise<{ revision: number; dbSize: number; version: string; errors: string[] }> {
-    const { mvcc } = this.#member.state;
+    const { mvcc, size } = this.#member.state;
     const errors = this.#member.alarms.map((a) => `memberID:${a.memberId} alarm:${a.kind.toUpperCase()} `);
     if (this.#member.failure) errors.push(this.#member.failure);
-    return { revision: mvcc.revision, dbSize: mvcc.size, version: VERSION, errors };
+    return { revision: mvcc.revision, dbSize: size, version: VERSION, errors };
   }
 
   async close(): Promise<void> {

@@ -164,7 +164,7 @@ test("the files of an etcd are not taken for our own", async () => {
   expect((await refusal(new Store({ dataDir: dir }).start())).message).toContain("is the data directory of an etcd");
 });
 
-test("a store as large as its quota raises NOSPACE, and takes puts again after compaction and disarming", async () => {
+test("a store as large as its quota raises NOSPACE, and takes puts again after compaction, defragmentation and disarming", async () => {
   const { store, client } = await open(folder(), { quotaBackendBytes: 100_000 });
   const value = new Uint8Array(10_000);
   let error: StoreError | undefined;
@@ -175,8 +175,13 @@ test("a store as large as its quota raises NOSPACE, and takes puts again after c
   expect(store.notReady()).toBe("alarm NOSPACE");
   await client.compact(revision, { physical: true });
   expect((await refusal(put(client, "a", "small"))).reason).toBe("no-space");
-  await store.member.alarm(false, { memberId: store.member.identity.memberId, kind: "nospace" });
-  await put(client, "a", "small");
+  const nospace = { memberId: store.member.identity.memberId, kind: "nospace" } as const;
+  await store.member.alarm(false, nospace);
+  // What is freed and not given back still counts, as in etcd.
+  expect((await refusal(put(client, "a", value))).reason).toBe("no-space");
+  await store.member.defragment();
+  await store.member.alarm(false, nospace);
+  await put(client, "a", value);
   expect(store.notReady()).toBeUndefined();
 });
 

@@ -184,8 +184,8 @@ export class Member implements Host {
   propose<C extends Command>(command: C): Promise<AnswerOf<C>> {
     const refused = this.#admit();
     if (refused) return Promise.reject(refused);
-    if (this.#exceedsQuota(command)) return this.#refuseFull().then((full) => Promise.reject(full));
     const data = encodeCommand(command, ENVELOPE);
+    if (this.#exceedsQuota(command, data.length - ENVELOPE)) return this.#refuseFull().then((full) => Promise.reject(full));
     if (data.length - ENVELOPE > this.#maxRequestBytes) return Promise.reject(new Refused("request-too-large"));
     return this.#consensus.propose(command, data);
   }
@@ -247,6 +247,13 @@ export class Member implements Host {
     this.pace.from(this.state.index);
     const { meta } = await this.snapshots.take();
     this.#wal.release(meta.index);
+  }
+
+  /** Gives back what compactions have freed: memory to the system, and the log before a new snapshot to the disk. */
+  async defragment(): Promise<void> {
+    await this.snapshot();
+    this.state.mvcc.defragment();
+    Bun.gc(true);
   }
 
   /** Keeps what a compaction leaves behind from being freed, until it is disposed of. */
@@ -384,15 +391,16 @@ export class Member implements Host {
     return undefined;
   }
 
-  #exceedsQuota(command: Command): boolean {
-    const stores = command.type === "leaseGrant" || (command.type === "txn" && hasPut(command));
-    return stores && this.state.mvcc.size >= this.quota;
+  /** @param bytes of the command */
+  #exceedsQuota(command: Command, bytes: number): boolean {
+    if (this.state.size + bytes < this.quota) return false;
+    return command.type === "leaseGrant" || (command.type === "txn" && hasPut(command));
   }
 
   /** The refusal of what would go over the quota, once the alarm that keeps every later put out is raised. */
   async #refuseFull(): Promise<Refused> {
     if (!this.state.full) {
-      this.#log.warn("The store is as large as its quota allows", { size: this.state.mvcc.size, quota: this.quota });
+      this.#log.warn("The store is as large as its quota allows", { size: this.state.size, quota: this.quota });
       await this.propose({ type: "alarm", raise: true, alarm: { memberId: this.identity.memberId, kind: "nospace" } });
     }
     return new Refused("no-space");

@@ -11,6 +11,11 @@ import { applyTxn, hasPut } from "./mvcc/txn.ts";
 import type { TxnAnswer, TxnRequest } from "./mvcc/types.ts";
 import { CLUSTER_VERSION } from "./version.ts";
 
+/** What members, users, alarms and the like are counted as: a page of bbolt's. */
+const FIXED = 4096;
+/** What a lease costs, as etcd counts it for its quota. */
+const LEASE = 64;
+
 export class StateMachine {
   readonly lessor = new Lessor();
   readonly mvcc = new Mvcc((key, before, after) => this.lessor.attach(key, before, after));
@@ -26,6 +31,25 @@ export class StateMachine {
   /** What all members are able to: that of the target while a downgrade is under way. */
   get clusterVersion(): string {
     return this.downgradeTarget || this.membership.version || CLUSTER_VERSION;
+  }
+
+  /**
+   * Bytes that the state takes, as etcd's database file would: it grows with the
+   * history, keeps its size when history is compacted away, and shrinks when it
+   * is defragmented, or read back at a start. What the quota is compared with.
+   */
+  get size(): number {
+    return this.mvcc.allocated + this.#besides;
+  }
+
+  /** Bytes of it that hold something. */
+  get sizeInUse(): number {
+    return this.mvcc.size + this.#besides;
+  }
+
+  /** What is no key. */
+  get #besides(): number {
+    return FIXED + this.lessor.size * LEASE;
   }
 
   get alarms(): readonly Alarm[] {

@@ -22,6 +22,8 @@ export class Mvcc {
   #revision = 1;
   #compacted = 0;
   #size = 0;
+  /** The largest #size before the last time that something was freed. */
+  #peak = 0;
   /** Revisions up to which superseded versions are gone; trails #compacted. */
   #pruned = 0;
   readonly #leaseChanged: LeaseChange;
@@ -50,6 +52,16 @@ export class Mvcc {
   /** Bytes of all versions, an estimate of what they cost included. */
   get size(): number {
     return this.#size;
+  }
+
+  /** The most that `size` was since defragment(): what is freed is used again, and given back only by that. */
+  get allocated(): number {
+    return Math.max(this.#peak, this.#size);
+  }
+
+  /** Gives back what was freed. */
+  defragment(): void {
+    this.#peak = 0;
   }
 
   /** @throws Refused "compacted" or "future-revision" */
@@ -160,6 +172,7 @@ export class Mvcc {
 
   /** Frees what compaction left, up to so many revisions of it; true when all is done. */
   prune(revisions = Number.POSITIVE_INFINITY): boolean {
+    this.#peak = this.allocated;
     const from = Math.max(this.#pruned + 1, this.log.first);
     const to = Math.min(this.#compacted, from + revisions - 1);
     for (let r = from; r <= to; r++) this.log.visit(r, (event) => this.#pruneKey(event.kv.text));
@@ -183,7 +196,7 @@ export class Mvcc {
     this.keys = new Keyspace();
     this.log = new EventLog(2);
     this.#revision = 1;
-    this.#compacted = this.#pruned = this.#size = 0;
+    this.#compacted = this.#pruned = this.#size = this.#peak = 0;
   }
 
   /**

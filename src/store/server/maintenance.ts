@@ -18,24 +18,24 @@ export function maintenanceService(context: ServerContext) {
 
   return service(Maintenance, {
     status: () => {
-      const { mvcc, index } = member.state;
+      const { state } = member;
       const errors = member.alarms.map((a) => `memberID:${a.memberId} alarm:${AlarmType[TYPES[a.kind]]} `);
       if (member.failure) errors.push(member.failure);
       if (member.consensus.leader === 0n) errors.push(new Refused("no-leader").message);
       return {
         header: header(context),
         version: VERSION,
-        dbSize: BigInt(mvcc.size),
-        dbSizeInUse: BigInt(mvcc.size),
+        dbSize: BigInt(state.size),
+        dbSizeInUse: BigInt(state.sizeInUse),
         dbSizeQuota: BigInt(member.quota),
         leader: member.consensus.leader,
         raftIndex: BigInt(member.consensus.committedIndex),
         raftTerm: BigInt(member.consensus.term),
-        raftAppliedIndex: BigInt(index),
+        raftAppliedIndex: BigInt(state.index),
         errors,
         isLearner: member.isLearner,
-        storageVersion: member.state.clusterVersion,
-        downgradeInfo: { enabled: member.state.downgradeTarget !== "", targetVersion: member.state.downgradeTarget },
+        storageVersion: state.clusterVersion,
+        downgradeInfo: { enabled: state.downgradeTarget !== "", targetVersion: state.downgradeTarget },
       };
     },
 
@@ -54,17 +54,15 @@ export function maintenanceService(context: ServerContext) {
         return { header: header(context), alarms: changed ? [message(alarm)] : [] };
       }),
 
-    // A store frees what is compacted as it goes; what is left is the log behind a new snapshot, and garbage.
     defragment: () =>
       answering(async () => {
         const { metrics } = member;
         metrics.defragmenting = 1;
         try {
-          await metrics.timed(metrics.defrag, () => member.snapshot());
+          await metrics.timed(metrics.defrag, () => member.defragment());
         } finally {
           metrics.defragmenting = 0;
         }
-        Bun.gc(true);
         return { header: header(context) };
       }),
 

@@ -161,13 +161,13 @@ const STORE: readonly Row[] = [
     "etcd_mvcc_db_total_size_in_bytes",
     "gauge",
     "Total size of the underlying database physically allocated in bytes.",
-    ({ member }) => member.state.mvcc.size,
+    ({ member }) => member.state.size,
   ],
   [
     "etcd_mvcc_db_total_size_in_use_in_bytes",
     "gauge",
     "Total size of the underlying database logically in use in bytes.",
-    ({ member }) => member.state.mvcc.size,
+    ({ member }) => member.state.sizeInUse,
   ],
   [
     "etcd_mvcc_db_open_read_transactions",
