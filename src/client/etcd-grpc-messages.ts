@@ -30,6 +30,7 @@ export const rangeRequest = (key: Uint8Array, o: RangeOptions): MessageInitShape
   keysOnly: o.keysOnly,
   countOnly: o.countOnly,
   serializable: o.serializable,
+  minModRevision: BigInt(o.minModRevision ?? 0),
 });
 
 const RESULTS = {

@@ -48,6 +48,10 @@ class RemoteWatch implements Watch, Follower {
     this.#mux.requestProgress(this);
   }
 
+  get progressAtOnce(): boolean {
+    return this.#mux.progressAtOnce;
+  }
+
   watchAll(handler: WatchHandler): Watch {
     return this.#mux.watch(EVERYTHING, { end: EVERYTHING, startRevision: this.next }, handler);
   }
@@ -76,6 +80,8 @@ export class WatchMux {
   #requests: Requests<Request> | undefined;
   /** Whether the member that the stream goes to can be asked how far it is. */
   #inOrder: Promise<boolean> | undefined;
+  /** The same, once it is known. */
+  progressAtOnce = true;
   #running = false;
   #closed = false;
   #stop = new AbortController();
@@ -107,8 +113,7 @@ export class WatchMux {
   requestProgress(watch: RemoteWatch): void {
     const requests = this.#requests;
     if (!requests) return;
-    this.#inOrder ??= tellsProgressInOrder(this.#endpoints.channel);
-    void this.#inOrder.then((inOrder) => {
+    void this.#tellsProgress(requests).then((inOrder) => {
       if (this.#requests !== requests || !watch.wantsProgress) return;
       if (inOrder) requests.push({ requestUnion: { case: "progressRequest", value: {} } });
       else if (watch.next > 0) {
@@ -116,6 +121,14 @@ export class WatchMux {
         watch.own.find();
       }
     });
+  }
+
+  #tellsProgress(requests: Requests<Request>): Promise<boolean> {
+    this.#inOrder ??= tellsProgressInOrder(this.#endpoints.channel).then((inOrder) => {
+      if (this.#requests === requests) this.progressAtOnce = inOrder;
+      return inOrder;
+    });
+    return this.#inOrder;
   }
 
   /** The store's revision now. Throws StoreError. */
@@ -205,6 +218,8 @@ export class WatchMux {
         },
       },
     });
+    // Known before it matters.
+    if (progressNotify && this.#requests) void this.#tellsProgress(this.#requests);
     if (watch.wantsProgress) this.requestProgress(watch);
   }
 

@@ -27,6 +27,8 @@ export interface RangeOptions {
   countOnly?: boolean;
   /** Allow a member's own, possibly stale, state. */
   serializable?: boolean;
+  /** Leave out pairs that were last changed before this revision; `count` has them all the same. */
+  minModRevision?: number;
 }
 
 export interface RangeResult {
@@ -90,6 +92,8 @@ export interface WatchHandler {
 export interface Watch {
   /** Asks for a progress call soon, whether idle or not. */
   requestProgress(): void;
+  /** Whether that is answered at once. A store that has to find out takes up to 100 ms, and more of its time. */
+  readonly progressAtOnce: boolean;
   cancel(): void;
 }
 

@@ -193,6 +193,8 @@ class DirectWatch implements Watch {
     });
   }
 
+  readonly progressAtOnce = true;
+
   requestProgress(): void {
     this.#asked = true;
     queueMicrotask(() => this.#tellProgress());

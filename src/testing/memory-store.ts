@@ -59,8 +59,9 @@ export class MemoryStore implements StoreClient {
       const v = this.#keys.get(k)?.findLast((x) => x.kv.modRevision <= at);
       if (v && !v.deleted) all.push(o.keysOnly ? { ...v.kv, value: new Uint8Array() } : v.kv);
     }
-    const kvs = o.countOnly ? [] : o.limit ? all.slice(0, o.limit) : all;
-    return { revision: this.#revision, kvs, count: all.length, more: !o.countOnly && kvs.length < all.length };
+    const wanted = all.filter((kv) => kv.modRevision >= (o.minModRevision ?? 0));
+    const kvs = o.countOnly ? [] : o.limit ? wanted.slice(0, o.limit) : wanted;
+    return { revision: this.#revision, kvs, count: all.length, more: !o.countOnly && kvs.length < wanted.length };
   }
 
   async txn(compare: Compare[], success: Op[], failure: Op[] = []): Promise<TxnResult> {
@@ -142,6 +143,7 @@ export class MemoryStore implements StoreClient {
       this.#deliver();
     });
     return {
+      progressAtOnce: true,
       requestProgress: () =>
         queueMicrotask(() => {
           this.#deliver();

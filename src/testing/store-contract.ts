@@ -144,6 +144,16 @@ export function storeContract(name: string, open: () => Promise<ContractStore>):
       expect([count.kvs.length, count.count]).toEqual([0, 2]);
     });
 
+    contract("minModRevision leaves out what has not changed since, and count has it all the same", async () => {
+      await put("a", "1");
+      const second = await put("b", "2");
+      await put("c", "3");
+      await remove("c");
+      const { kvs, count } = await all({ minModRevision: second, keysOnly: true });
+      expect([kvs.map((kv) => [text(kv.key), kv.modRevision]), count]).toEqual([[[`${prefix}b`, second]], 2]);
+      expect((await all({ minModRevision: second + 1 })).kvs).toEqual([]);
+    });
+
     contract("a range as of a revision shows what was there then", async () => {
       const first = await put("a", "1");
       await put("b", "2");

@@ -7,7 +7,7 @@ import { Entry } from "../storage/entry.ts";
 import { objectKey } from "../storage/keys.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Resource } from "./resources.ts";
-import { find, type Selection, select, selects } from "./select.ts";
+import { find, type Selection, scopeOf, select, selects } from "./select.ts";
 
 export interface ListResult {
   entries: Entry[];
@@ -112,9 +112,22 @@ export async function list(
     if (wanted === 0) throw badRequest('resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
     return page(storage, resource, selection, { v: "meta.k8s.io/v1", rv: wanted, start: "" }, limit);
   }
-  if (!options.resourceVersion) await storage.fresh();
-  else await storage.until(wanted);
-  const revision = storage.revision;
+  const read = () => firstPage(storage.revision, resource, selection, limit);
+  if (!options.resourceVersion) {
+    const { bucket } = resource;
+    const scope = scopeOf(resource, selection);
+    const size = scope.namespace === undefined ? bucket.size : bucket.count("namespace", scope.namespace);
+    // A page of what nothing is left out of is read with no more than it holds.
+    const small = limit > 0 && limit < size && !selection.matches && !selection.index;
+    const newest = { v: "meta.k8s.io/v1", rv: 0, start: "" } as const;
+    return storage.fresh(bucket, scope, read, small ? () => page(storage, resource, selection, newest, limit) : undefined);
+  }
+  await storage.until(wanted);
+  return read();
+}
+
+/** What the cache has now, up to a limit. */
+function firstPage(revision: number, resource: Resource, selection: Selection, limit: number): ListResult {
   const found = find(resource, selection);
   if (!limit || found.length <= limit) return { entries: found.map((e) => view(resource, e)), resourceVersion: String(revision) };
   const entries = found.slice(0, limit);

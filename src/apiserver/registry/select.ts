@@ -2,6 +2,8 @@
 import { type FieldSelector, parseFieldSelector, parseLabelSelector, SelectorError } from "../../api/selectors.ts";
 import { badRequest } from "../../api/status.ts";
 import type { Entry } from "../storage/entry.ts";
+import { objectKey } from "../storage/keys.ts";
+import type { Scope } from "../storage/storage.ts";
 import type { Resource } from "./resources.ts";
 import type { Stored } from "./strategy.ts";
 
@@ -98,11 +100,18 @@ export function selects(s: Selection, entry: Entry): boolean {
   return s.matches ? s.matches(entry) : true;
 }
 
+/** The part of the collection that a selection lies in. */
+export function scopeOf(resource: Resource, { namespace, name }: Selection): Scope {
+  if (name !== undefined && (namespace !== undefined || !resource.info.namespaced)) return { key: objectKey(namespace, name) };
+  return namespace === undefined ? {} : { namespace };
+}
+
 /** The current entries of a selection, ordered by key, found by the narrowest index. */
 export function find(resource: Resource, s: Selection): Entry[] {
   const { bucket } = resource;
-  if (s.name !== undefined && (s.namespace !== undefined || !resource.info.namespaced)) {
-    const entry = bucket.get(s.namespace === undefined ? s.name : `${s.namespace}/${s.name}`);
+  const { key } = scopeOf(resource, s);
+  if (key !== undefined) {
+    const entry = bucket.get(key);
     return entry && selects(s, entry) ? [entry] : [];
   }
   if (s.index) return bucket.by(s.index.index, s.index.value).filter((e) => selects(s, e));

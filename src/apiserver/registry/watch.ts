@@ -5,7 +5,7 @@ import type { Change, Entry } from "../storage/entry.ts";
 import type { Storage } from "../storage/storage.ts";
 import { parseVersion, tooOld, view } from "./read.ts";
 import type { Resource } from "./resources.ts";
-import { find, type Selection, select, selects } from "./select.ts";
+import { find, type Selection, scopeOf, select, selects } from "./select.ts";
 
 export type WatchItem =
   | { type: "ADDED" | "MODIFIED" | "DELETED"; entry: Entry }
@@ -133,14 +133,16 @@ export async function watch(
   const selection = select(resource, namespace, options.labelSelector, options.fieldSelector, name);
   const wanted = parseVersion(options.resourceVersion);
   checkOptions(options);
-  if (options.sendInitialEvents !== undefined || !options.resourceVersion) {
-    if (!options.resourceVersion) await storage.fresh();
-    else await storage.until(wanted);
-  } else await storage.until(wanted);
+  const begin = () => started(storage, resource, selection, options, wanted);
+  if (!options.resourceVersion) return storage.fresh(resource.bucket, scopeOf(resource, selection), begin);
+  await storage.until(wanted);
+  return begin();
+}
 
+/** A watch from what the cache has now; nothing here waits, so that no change is missed or told twice. */
+function started(storage: Storage, resource: Resource, selection: Selection, options: WatchOptions, wanted: number): Watcher {
   const { bucket } = resource;
   const watcher = new Watcher(resource);
-  // From here to the subscription nothing waits, so that no change is missed or told twice.
   const initial = options.sendInitialEvents ?? wanted === 0;
   if (initial) {
     const items: WatchItem[] = find(resource, selection).map((entry) => ({ type: "ADDED", entry: view(resource, entry) }));

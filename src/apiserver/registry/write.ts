@@ -112,7 +112,7 @@ async function createNamed(registry: Registry, resource: Resource, context: Requ
     } finally {
       await claim?.settle(stored);
     }
-    await storage.fresh();
+    await storage.whole();
   }
 }
 

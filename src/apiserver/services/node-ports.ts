@@ -115,7 +115,7 @@ export class NodePorts {
       return PortBitmap.decode(range, current.object as unknown as core.RangeAllocation);
     }
     // Nobody has given a port out yet: Services from before, or of a restored store, have theirs.
-    await storage.fresh();
+    await storage.whole();
     const bitmap = new PortBitmap(range);
     for (const port of used()) bitmap.set(port);
     return bitmap;
@@ -127,7 +127,7 @@ export class NodePorts {
     const stored = this.#bucket.get(KEY);
     // A cluster that never had a node port needs no list of them.
     if (!stored && used().size === 0) return;
-    await storage.fresh();
+    await storage.whole();
     const leaks = new Map<number, number>();
     const unknown = new Set<number>();
     await this.#update((taken) => {

@@ -76,6 +76,11 @@ export class Bucket {
     return found ? [...found.values()].sort((a, b) => (a.key < b.key ? -1 : 1)) : [];
   }
 
+  /** How many entries there are where an index has a value. */
+  count(index: string, value: string): number {
+    return this.#indexed.get(index)?.get(value)?.size ?? 0;
+  }
+
   /** Takes over what the store held at a revision; history starts after it. */
   reset(entries: Iterable<Entry>, revision: number): void {
     this.#generation++;

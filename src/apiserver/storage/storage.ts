@@ -6,13 +6,12 @@ import { logger } from "../../platform/log.ts";
 import { Bucket, type Index } from "./bucket.ts";
 import { Codec, type ProtobufForm, type StorageMediaType } from "./codec.ts";
 import { Entry } from "./entry.ts";
-import { fromStore, Overtaken, tooLarge } from "./errors.ts";
+import { fromStore, Overtaken } from "./errors.ts";
+import { Freshness } from "./freshness.ts";
 
 const log = logger("kube-apiserver");
 /** Pairs in one answer while the cache loads; bounds the message, not the cache. */
 const pageSize = 5000;
-/** How long a read waits for the cache to reach the store's revision. */
-const freshnessTimeout = 3000;
 /** Objects that expire share a lease for this many seconds (upstream's lease manager), at most a twentieth of their time. */
 const defaultLeaseReuse = 60;
 /** And no more than this many (upstream's --lease-max-object-count). */
@@ -33,26 +32,24 @@ export interface Along {
 
 const alone: Along = { compare: [], ops: [] };
 
+/** Which part of a collection a read is about; all of it where neither is there. */
+export interface Scope {
+  namespace?: string;
+  key?: string;
+}
+
 /** What a write makes of the current state: the next one, or nothing. */
 export type Change = { put: KubeObject; ttl?: number; along?: Along } | { delete: true; along?: Along } | { keep: true };
-
-interface Waiter {
-  revision: number;
-  resolve(): void;
-}
 
 export class Storage {
   readonly client: StoreClient;
   readonly #prefix: string;
   readonly #codec: Codec;
   readonly #buckets = new Map<string, Bucket>();
-  /** Collections that nobody has registered, such as those of a newer version. */
-  #revision = 0;
+  readonly #freshness: Freshness;
   #watch: Watch | undefined;
   #stopped = false;
   #ready = false;
-  #waiters: Waiter[] = [];
-  #fresh: Promise<number> | undefined;
   readonly #progress = new Set<(revision: number) => void>();
   readonly #resets = new Set<() => void>();
   readonly #leaseReuse: number;
@@ -64,6 +61,17 @@ export class Storage {
     this.#prefix = `/${prefix.replace(/^\/+|\/+$/g, "")}/`;
     this.#codec = new Codec(protobuf, options.mediaType ?? "application/json");
     this.#leaseReuse = options.leaseReuse ?? defaultLeaseReuse;
+    const watch = () => this.#watch;
+    this.#freshness = new Freshness(
+      {
+        range: (key, o) => this.#call(this.client.range(key, o)),
+        askProgress: () => watch()?.requestProgress(),
+        get progressAtOnce() {
+          return watch()?.progressAtOnce ?? true;
+        },
+      },
+      { key: Buffer.from(this.#prefix) },
+    );
   }
 
   /** Adds a collection; before start(), or later for one that is known to be empty. */
@@ -71,7 +79,7 @@ export class Storage {
     let bucket = this.#buckets.get(prefix);
     if (!bucket) {
       bucket = new Bucket(prefix, indexes);
-      if (this.#ready) bucket.reset([], this.#revision);
+      if (this.#ready) bucket.reset([], this.revision);
       this.#buckets.set(prefix, bucket);
     }
     return bucket;
@@ -79,7 +87,7 @@ export class Storage {
 
   /** The cache has seen every change up to this revision. */
   get revision(): number {
-    return this.#revision;
+    return this.#freshness.revision;
   }
 
   get ready(): boolean {
@@ -96,7 +104,7 @@ export class Storage {
   stop(): void {
     this.#stopped = true;
     this.#watch?.cancel();
-    for (const w of this.#waiters.splice(0)) w.resolve();
+    this.#freshness.end();
     for (const reset of this.#resets) reset();
   }
 
@@ -157,7 +165,7 @@ export class Storage {
     if (this.#stopped) return;
     this.#watch = this.client.watch(
       Buffer.from(this.#prefix),
-      { end: prefixEnd(this.#prefix), startRevision: this.#revision + 1, progressNotify: true },
+      { end: prefixEnd(this.#prefix), startRevision: this.revision + 1, progressNotify: true },
       {
         created: () => {
           this.#delay = 100;
@@ -184,13 +192,8 @@ export class Storage {
   }
 
   #advance(revision: number): void {
-    if (revision <= this.#revision) return;
-    this.#revision = revision;
-    if (this.#waiters.length) {
-      const due = this.#waiters.filter((w) => w.revision <= revision);
-      this.#waiters = this.#waiters.filter((w) => w.revision > revision);
-      for (const w of due) w.resolve();
-    }
+    if (revision <= this.revision) return;
+    this.#freshness.advance(revision);
     for (const listener of this.#progress) listener(revision);
   }
 
@@ -206,7 +209,7 @@ export class Storage {
     if (this.#stopped) return;
     if (reload) {
       try {
-        this.#revision = 0;
+        this.#freshness.reset();
         await this.#load();
       } catch (error) {
         this.#lost({ compacted: 0, error: error as Error });
@@ -218,32 +221,29 @@ export class Storage {
   }
 
   /** Waits until the cache has seen a revision. Throws 504 as upstream where that takes too long. */
-  async until(revision: number): Promise<void> {
-    if (this.#revision >= revision) return;
-    this.#watch?.requestProgress();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const reached = await new Promise<boolean>((resolve) => {
-      const waiter = { revision, resolve: () => resolve(true) };
-      this.#waiters.push(waiter);
-      timer = setTimeout(() => {
-        this.#waiters = this.#waiters.filter((w) => w !== waiter);
-        resolve(false);
-      }, freshnessTimeout);
-    });
-    clearTimeout(timer);
-    if (!reached && !this.#stopped) throw tooLarge(revision, this.#revision);
+  until(revision: number): Promise<void> {
+    return this.#freshness.until(revision);
   }
 
-  /** Waits until the cache holds all that was acknowledged before this call; returns its revision. */
-  fresh(): Promise<number> {
-    // Calls of one tick share a read: it begins after each of them.
-    this.#fresh ??= Promise.resolve().then(async () => {
-      this.#fresh = undefined;
-      const { revision } = await this.#call(this.client.range(Buffer.from(this.#prefix), { limit: 1, keysOnly: true }));
-      await this.until(revision);
-      return this.#revision;
-    });
-    return this.#fresh;
+  /** Waits until the cache holds all that was acknowledged before this call. */
+  whole(): Promise<void> {
+    return this.#freshness.whole();
+  }
+
+  /**
+   * Reads from the cache once that holds all of a collection, or of one
+   * namespace or one key of it, that was acknowledged before this call. `read`
+   * takes what it wants without waiting; for `direct` see Freshness.
+   */
+  fresh<T>(bucket: Bucket, scope: Scope, read: () => T, direct?: () => Promise<T>): Promise<T> {
+    const { namespace, key } = scope;
+    if (key !== undefined) {
+      const at = this.key(bucket, key);
+      return this.#freshness.fresh({ key: at, end: Buffer.concat([at, Buffer.of(0)]), size: () => (bucket.get(key) ? 1 : 0) }, read);
+    }
+    const start = `${this.#prefix}${bucket.prefix}/${namespace === undefined ? "" : `${namespace}/`}`;
+    const size = () => (namespace === undefined ? bucket.size : bucket.count("namespace", namespace));
+    return this.#freshness.fresh({ key: Buffer.from(start), end: prefixEnd(start), size }, read, direct);
   }
 
   /**
@@ -394,7 +394,7 @@ export class Storage {
       const read = result.results[0];
       const kv = read?.type === "range" ? read.kvs[0] : undefined;
       // The key is as it was, so it is what goes along that is not: the cache has to know before the next attempt.
-      if (along !== alone && kv?.modRevision === current?.revision) await this.fresh();
+      if (along !== alone && kv?.modRevision === current?.revision) await this.whole();
       current = kv && this.#entry(bucket, key, kv);
       certain = true;
     }
@@ -406,7 +406,7 @@ export class Storage {
    * A store whose watch is broken for the moment does not undo the write.
    */
   async #seen(revision: number): Promise<void> {
-    if (this.#revision < revision && this.#ready && !this.#stopped) await this.until(revision).catch(() => {});
+    if (this.revision < revision && this.#ready && !this.#stopped) await this.#freshness.seen(revision).catch(() => {});
   }
 
   async #leaseFor(ttl: number): Promise<bigint> {
