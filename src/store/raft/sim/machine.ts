@@ -371,7 +371,9 @@ export class Machine {
 
   #save(raft: Raft): SavedState | undefined {
     const meta: SnapshotMeta | undefined = raft.metaAt(this.#state.index);
-    return meta && { meta, chunks: [...snapshotOf(this.#state).chunks] };
+    if (!meta) return undefined;
+    // Each chunk is overwritten by the next.
+    return { meta, chunks: Array.from(snapshotOf(this.#state).chunks, (chunk) => structuredClone(chunk)) };
   }
 
   #load(saved: SavedState | undefined): void {
