@@ -40,6 +40,8 @@ export interface MemberOptions extends ClusterOptions {
   quotaBackendBytes?: number;
   /** Log entries between two snapshots, at least (snapshot/pace.ts). Default 10 000. */
   snapshotCount?: number;
+  /** Applied entries kept for members that are behind; further behind, they get a snapshot. Default 5 000, as etcd's. */
+  catchUpEntries?: number;
   /** Bytes of a WAL segment. Default 16 MiB. */
   segmentBytes?: number;
   /** Most bytes of a request that changes something. Default 1.5 MiB, as etcd's. */

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { logger } from "../platform/log.ts";
 import { RaftConsensus } from "./consensus/driver.ts";
-import { Replay } from "./consensus/replay.ts";
+import { CATCH_UP, Replay } from "./consensus/replay.ts";
 import type { Host } from "./consensus.ts";
 import type { Member, MemberOptions } from "./member.ts";
 import { checkInitialCluster, checkTimeouts, type NewCluster, newCluster, parseInitialCluster } from "./membership/bootstrap.ts";
@@ -32,7 +32,7 @@ export interface Opened {
 const FIRST = { index: 1, term: 1 } as const;
 
 export async function openMember(member: Member, options: MemberOptions): Promise<Opened> {
-  const { dataDir, heartbeatInterval = DEFAULT_HEARTBEAT, electionTimeout = DEFAULT_ELECTION } = options;
+  const { dataDir, heartbeatInterval = DEFAULT_HEARTBEAT, electionTimeout = DEFAULT_ELECTION, catchUpEntries = CATCH_UP } = options;
   checkTimeouts(heartbeatInterval, electionTimeout);
   refuseForeign(dataDir);
   const walDir = options.walDir ?? join(dataDir, "wal");
@@ -41,7 +41,7 @@ export async function openMember(member: Member, options: MemberOptions): Promis
     const { state, snapshots } = member;
     await snapshots.load();
     member.pace.from(state.index);
-    const replay = new Replay(state, member.pace, performance.now());
+    const replay = new Replay(state, member.pace, performance.now(), catchUpEntries);
     const fresh = Wal.exists(walDir) ? undefined : await begin(options);
     const wal = Wal.open(walDir, {
       segmentBytes: options.segmentBytes,
@@ -111,6 +111,7 @@ export async function openMember(member: Member, options: MemberOptions): Promis
             clock: () => performance.now(),
             electionTicks: Math.round(electionTimeout / heartbeatInterval),
             tickMillis: heartbeatInterval,
+            catchUpEntries,
           },
           stored ?? { hardState: { ...hardState, commit: Math.max(hardState.commit, base.index) }, base, entries: [] },
         );

@@ -6,7 +6,7 @@ import { until } from "./support/commands.ts";
 import { noHosts } from "./support/hosts.ts";
 import type { Load } from "./support/load.ts";
 import { moveLeader } from "./support/members.ts";
-import { kind, others, type Scene, scenes } from "./support/scene.ts";
+import { kind, others, type Scene, SMALL_LOG, scenes } from "./support/scene.ts";
 
 const { compactedScene, end } = scenes();
 afterEach(end);
@@ -74,7 +74,7 @@ test.skipIf(noHosts !== undefined)(`three members of ${kind} lose nothing and sh
   };
   const done: string[] = [];
   try {
-    const s = await compactedScene({ hosts: true, flags: ["--snapshot-count", "60"] });
+    const s = await compactedScene({ hosts: true, flags: SMALL_LOG });
     const { cluster, load, watchers, compaction } = s;
     for (let round = 0; round < ROUNDS; round++) {
       const both = 1 + pick(2);

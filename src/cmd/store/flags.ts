@@ -47,6 +47,7 @@ const used = {
   "tls-max-version": choice(["", "TLS1.2", "TLS1.3"], "", "the newest version of TLS (default TLS1.3)"),
   "quota-backend-bytes": integer("BYTES", 0, "bytes after which no more is stored; 0 is 2 GiB", [-1, Number.MAX_SAFE_INTEGER]),
   "snapshot-count": integer("N", 10_000, "log entries between two snapshots, at least", [1, Number.MAX_SAFE_INTEGER]),
+  "snapshot-catchup-entries": integer("N", 5000, "log entries kept for members that are behind", [1, 1_000_000]),
   "max-request-bytes": integer("BYTES", 1.5 * MIB, "most bytes of a request", [1, 1024 * MIB]),
   "max-txn-ops": integer("N", 128, "most operations in a transaction", [1, 1_000_000]),
   cors: list("ORIGINS", ["*"], "origins whose pages may call over gRPC-Web and Connect; * for all"),

@@ -42,6 +42,7 @@ export async function plan({ values, given }: Settings, warnings: string[]): Pro
     // As etcd has it, a quota below zero is none.
     quotaBackendBytes: values["quota-backend-bytes"] < 0 ? Number.MAX_SAFE_INTEGER : values["quota-backend-bytes"],
     snapshotCount: values["snapshot-count"],
+    catchUpEntries: values["snapshot-catchup-entries"],
     maxRequestBytes: values["max-request-bytes"],
     maxTxnOps: values["max-txn-ops"],
     slowApply: values["warning-apply-duration"],

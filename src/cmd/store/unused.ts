@@ -46,7 +46,6 @@ export const UNUSED: Readonly<Record<string, Unused>> = {
   "socket-reuse-address": toggles("listeners have SO_REUSEADDR", "false", "true"),
   "raft-read-timeout": tunes("--election-timeout says when a silent connection is given up"),
   "raft-write-timeout": tunes("--election-timeout says when a silent connection is given up"),
-  "snapshot-catchup-entries": tunes("followers catch up from the log as far as it goes"),
   discovery: refuses(NO_DISCOVERY),
   "discovery-fallback": tunes(NO_DISCOVERY, "exit", "proxy"),
   "discovery-proxy": refuses(NO_DISCOVERY),

@@ -12,14 +12,15 @@ import { BASE, type Entry as LogEntry } from "../wal/format.ts";
 import type { LogVisitor } from "../wal/wal.ts";
 import { commandAt } from "./envelope.ts";
 
-/** Entries kept for followers, and their bytes. */
-const CATCH_UP = 5000;
+/** Entries kept for followers unless told otherwise, and their bytes. */
+export const CATCH_UP = 5000;
 const CATCH_UP_BYTES = 32 * 1024 * 1024;
 
 export class Replay implements LogVisitor {
   readonly #state: StateMachine;
   readonly #pace: SnapshotPace;
   readonly #now: number;
+  readonly #catchUp: number;
   #hardState: HardState = { term: 0, vote: 0n, commit: 0 };
   #base: SnapshotMeta;
   /** Applied, behind the base. */
@@ -28,8 +29,12 @@ export class Replay implements LogVisitor {
   /** Not known to be committed. */
   #open: Entry[] = [];
 
-  /** @param now milliseconds, to date the leases */
-  constructor(state: StateMachine, pace: SnapshotPace, now: number) {
+  /**
+   * @param now milliseconds, to date the leases
+   * @param catchUp entries kept for followers
+   */
+  constructor(state: StateMachine, pace: SnapshotPace, now: number, catchUp: number) {
+    this.#catchUp = catchUp;
     this.#pace = pace;
     this.#state = state;
     this.#now = now;
@@ -98,12 +103,12 @@ export class Replay implements LogVisitor {
       this.#keptBytes += entry.data.length;
     }
     if (n > 0) this.#open.splice(0, n);
-    if (this.#kept.length > 2 * CATCH_UP || this.#keptBytes > CATCH_UP_BYTES) this.#trim();
+    if (this.#kept.length > 2 * this.#catchUp || this.#keptBytes > CATCH_UP_BYTES) this.#trim();
   }
 
   #trim(): void {
     let n = 0;
-    for (; n < this.#kept.length && (this.#kept.length - n > CATCH_UP || this.#keptBytes > CATCH_UP_BYTES / 2); n++) {
+    for (; n < this.#kept.length && (this.#kept.length - n > this.#catchUp || this.#keptBytes > CATCH_UP_BYTES / 2); n++) {
       const { index, term, type, data } = this.#kept[n]!;
       const { configuration } = this.#base;
       const next = type === EntryType.confChange ? changed(configuration, decodeConfChange(data)) : configuration;

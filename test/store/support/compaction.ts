@@ -11,8 +11,8 @@ import { until } from "./commands.ts";
 import { type Load, MAYBE, PREFIX } from "./load.ts";
 import { bytes, endOf, text, Watcher } from "./watcher.ts";
 
-const TIMEOUT = { timeout: 2000 };
-/** Revisions behind the newest up to which clients compact, at most; and before the compacted one from which they ask. */
+const TIMEOUT = { timeout: 1000 };
+/** Revisions behind the newest up to which clients compact, at most; and before the compacted one from which others ask. */
 const KEPT = 30;
 /** Milliseconds between two calls. */
 const REST = 40;
@@ -46,6 +46,8 @@ export function listing(load: Load): (endpoint: string) => Promise<number> {
 export class Compaction implements AsyncDisposable {
   /** The newest revision that any call asked to compact; every later one is there. */
   asked = 0;
+  /** The newest that was answered; every older one is gone, where it is known. */
+  answered = 0;
   /** Calls that were answered, and refusals of reads of what was compacted. */
   done = 0;
   refusedReads = 0;
@@ -128,8 +130,8 @@ export class Compaction implements AsyncDisposable {
   /** The revision up to which recorders have seen everything. */
   get #covered(): number {
     let covered = 0;
-    const spans = this.recorders.flatMap((w) => w.spans(w.last)).sort((a, b) => a.start - b.start);
-    for (const { start, through } of spans) if (start <= covered + 1) covered = Math.max(covered, through);
+    const seen = this.recorders.flatMap((w) => w.seen).sort((a, b) => a.start - b.start);
+    for (const { start, end } of seen) if (start <= covered + 1) covered = Math.max(covered, end);
     return covered;
   }
 
@@ -138,10 +140,10 @@ export class Compaction implements AsyncDisposable {
     return endpoints[Math.floor(Math.random() * endpoints.length)]!;
   }
 
-  /** A revision around the compacted one. */
+  /** A revision that is compacted, or will soon be; or one that isn't. */
   get #past(): number {
-    const from = Math.max(1, this.asked - KEPT);
-    return from + Math.floor(Math.random() * (this.#covered - from + 1));
+    const [from, to] = Math.random() < 0.5 ? [this.answered - KEPT, this.answered] : [this.answered, this.#covered];
+    return Math.max(1, from + Math.floor(Math.random() * (to - from)));
   }
 
   async #repeat(act: () => Promise<void>): Promise<void> {
@@ -163,6 +165,7 @@ export class Compaction implements AsyncDisposable {
     try {
       await createClient(KV, channel).compact({ revision: BigInt(revision), physical: Math.random() < 0.5 }, TIMEOUT);
       this.done++;
+      this.answered = Math.max(this.answered, revision);
     } catch (error) {
       // Another call may have been quicker with a later revision.
       if (!mayFail(error) && !(error as Error).message.includes(COMPACTED)) throw error;

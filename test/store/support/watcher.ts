@@ -80,12 +80,17 @@ export class Watcher {
     return this.#spans.flatMap((s) => s.deliveries.flatMap((d) => d.changes));
   }
 
+  /** From where to where it has seen everything. */
+  get seen(): { start: number; end: number }[] {
+    return this.#spans.map(({ start, deliveries }) => ({ start, end: deliveries.at(-1)?.changes.at(-1)?.revision ?? start - 1 }));
+  }
+
   /** What it has to have seen: all from where it began to the end, but for what was compacted before it came there. */
   spans(through: number): WatchSpan[] {
     const includes = (key: string) => key.startsWith(this.#prefix);
+    const { seen } = this;
     return this.#spans.map(({ start, deliveries }, i) => {
-      const came = deliveries.flatMap((d) => d.changes).at(-1)?.revision ?? start - 1;
-      return { start, includes, deliveries, through: i === this.#spans.length - 1 ? through : came };
+      return { start, includes, deliveries, through: i === this.#spans.length - 1 ? through : seen[i]!.end };
     });
   }
 
