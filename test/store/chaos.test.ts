@@ -114,8 +114,8 @@ describe.skipIf(noHosts !== undefined)(`three members of ${kind} on hosts of the
     const leader = await elected(cluster, rest);
     const seen = stays.last;
     await load.progress(200, leader.index);
-    await until("more to be compacted than it has seen", () => compaction.asked > seen + 1);
     await compaction.progress(2);
+    await until("more to be compacted than it has seen", () => compaction.answered > seen + 1);
     cluster.hosts!.heal();
     await serving(away);
     if (kind === "kubun") expect(away.log).toContain("Took a snapshot of the leader's");
