@@ -118,8 +118,11 @@ describe.skipIf(noHosts !== undefined)(`three members of ${kind} on hosts of the
     await until("more to be compacted than it has seen", () => compaction.answered > seen + 1);
     cluster.hosts!.heal();
     await serving(away);
-    if (kind === "kubun") expect(away.log).toContain("Took a snapshot of the leader's");
-    await until("the watch at it to be told", () => stays.compactions.length > 0);
+    // etcd 3.4 brings it to where the others are by its log.
+    if (kind === "kubun") {
+      expect(away.log).toContain("Took a snapshot of the leader's");
+      await until("the watch at it to be told", () => stays.compactions.length > 0);
+    }
     await load.progress(20, away.index);
     await judge(cluster, load, watchers, compaction);
   });

@@ -96,6 +96,7 @@ export const RENAMED = {
   "experimental-warning-apply-duration": "warning-apply-duration",
   "experimental-corrupt-check-time": "corrupt-check-time",
   "experimental-max-learners": "max-learners",
+  "experimental-snapshot-catchup-entries": "snapshot-catchup-entries",
 } as const satisfies Record<string, keyof typeof used>;
 
 const renamed = Object.fromEntries(
