@@ -66,6 +66,8 @@ export class Call implements HandlerContext, RawCall {
   #output: AsyncIterator<unknown> | undefined;
   #drained: (() => void) | undefined;
   #finished = false;
+  /** Where calls are timed. */
+  #startedAt = 0;
 
   constructor(bound: BoundMethod, sink: CallSink, codec: Codec, peer: CallPeer, fields: readonly string[]) {
     this.#bound = bound;
@@ -79,6 +81,7 @@ export class Call implements HandlerContext, RawCall {
   start(timeout: number | undefined): void {
     const { method, handle, stats } = this.#bound;
     stats.started++;
+    if (stats.times) this.#startedAt = performance.now();
     if (timeout !== undefined) {
       const expire = () => this.cancel(new RpcError(Code.DeadlineExceeded, "context deadline exceeded"), true);
       this.#deadline = setTimeout(expire, Math.min(timeout, 0x7fffffff));
@@ -198,7 +201,9 @@ export class Call implements HandlerContext, RawCall {
 
   #close(error: RpcError | undefined): void {
     this.#finished = true;
-    this.#bound.stats.handled[error?.code ?? Code.OK]!++;
+    const { stats } = this.#bound;
+    stats.handled[error?.code ?? Code.OK]!++;
+    stats.times?.observe((performance.now() - this.#startedAt) / 1000);
     clearTimeout(this.#deadline);
     this.#queue?.end(error ?? new RpcError(Code.Canceled, "the call has ended"));
     this.#resume();

@@ -38,6 +38,8 @@ export interface RpcServerOptions {
   /** How often clients may ping; by default as grpc-go has it, once in five minutes. */
   pings?: PingPolicy;
   http2?: ConnectionOptions;
+  /** Measure how long calls take (MethodStats.times). Default false. */
+  timed?: boolean;
 }
 
 export interface RpcListener {
@@ -63,7 +65,7 @@ export interface RpcServer {
  * ```
  */
 export function createRpcServer(options: RpcServerOptions): RpcServer {
-  const methods = bindMethods(options.services);
+  const methods = bindMethods(options.services, options.timed);
   const grpc = {
     maxReceiveSize: options.maxReceiveSize ?? DEFAULT_MAX_MESSAGE,
     compressFrom: options.compressFrom ?? Number.POSITIVE_INFINITY,

@@ -26,13 +26,14 @@ export interface BoundMethod {
   readonly stats: MethodStats;
 }
 
-export function bindMethods(services: readonly Service[]): Map<string, BoundMethod> {
+/** @param timed measure how long each call takes */
+export function bindMethods(services: readonly Service[], timed = false): Map<string, BoundMethod> {
   const methods = new Map<string, BoundMethod>();
   for (const { desc, impl } of services) {
     for (const method of desc.methods) {
       const handle = impl[method.localName];
       const bound = typeof handle === "function" ? handle.bind(impl) : handle instanceof RawMethod ? handle : undefined;
-      methods.set(methodPath(method), { method, handle: bound, stats: new MethodStats() });
+      methods.set(methodPath(method), { method, handle: bound, stats: new MethodStats(timed) });
     }
   }
   return methods;

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { connect, createClient } from "./client.ts";
 import { KV, Maintenance } from "./gen/etcd/rpc_pb.ts";
 import { createRpcServer, service } from "./server.ts";
+import { CallTimes } from "./stats.ts";
 import { Code, RpcError } from "./types.ts";
 
 test("a server counts calls, messages, their bytes, and how calls ended", async () => {
@@ -33,7 +34,8 @@ test("a server counts calls, messages, their bytes, and how calls ended", async 
   channel.close();
   await listener.close();
   const of = (path: string) => {
-    const { handled, ...counts } = server.methods.get(path)!.stats;
+    const { handled, times, ...counts } = server.methods.get(path)!.stats;
+    expect(times).toBeUndefined();
     return { ...counts, ok: handled[Code.OK], invalid: handled[Code.InvalidArgument], unimplemented: handled[Code.Unimplemented] };
   };
   const none = { started: 0, received: 0, sent: 0, receivedBytes: 0, sentBytes: 0, ok: 0, invalid: 0, unimplemented: 0 };
@@ -50,3 +52,10 @@ test("a server counts calls, messages, their bytes, and how calls ended", async 
   expect(of("/etcdserverpb.Maintenance/Snapshot")).toEqual({ ...none, started: 1, received: 1, sent: 2, sentBytes: 204, ok: 1 });
   expect(of("/etcdserverpb.KV/Put")).toEqual({ ...none, started: 1, unimplemented: 1 });
 }, 30_000);
+
+test("how long calls take is measured where it is asked for", () => {
+  const times = new CallTimes();
+  for (const seconds of [0, 0.005, 0.0051, 0.3, 10, 11]) times.observe(seconds);
+  expect([...times.counts]).toEqual([2, 1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1]);
+  expect(times.sum).toBeCloseTo(21.3101);
+});

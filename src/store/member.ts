@@ -283,6 +283,7 @@ export class Member implements Host {
     this.metrics.applying(now);
     const answer = this.state.apply(entry.index, entry.term, command, now);
     if (command.type === "compact") this.snapshots.prune();
+    else if (command.type === "leaseGrant") this.metrics.leaseTtl.observe((answer as AnswerOf<typeof command>).ttl);
     else if (command.type === "memberUpdate") this.#transport.configure(this.state.membership.members);
     return answer;
   }

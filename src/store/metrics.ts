@@ -2,6 +2,7 @@
 // What is counted at every request stands where it happens, in plain fields
 // (Mvcc.counts, Lessor.counts, MethodStats); server/metrics.ts puts all of it together.
 import { exponentialBounds, type Histogram, MetricSet } from "../platform/metrics.ts";
+import { PeerMetrics } from "./peer/metrics.ts";
 
 /** An apply longer than this is slow, in milliseconds; etcd's default. */
 const SLOW_APPLY = 100;
@@ -42,6 +43,20 @@ export class MemberMetrics {
     0.001,
     14,
   );
+  readonly snapMarshalling = this.#seconds(
+    "etcd_debugging_snap_save_marshalling_duration_seconds",
+    "The marshalling cost distributions of save called by snapshot.",
+    0.001,
+    14,
+  );
+  readonly snapFsync = this.#seconds("etcd_snap_fsync_duration_seconds", "The latency distributions of fsync called by snap.", 0.001, 14);
+  /** Of snapshots that another member sends. */
+  readonly received = {
+    save: this.#seconds("etcd_snap_db_save_total_duration_seconds", "The total latency distributions of v3 snapshot save", 0.1, 10),
+    fsync: this.#seconds("etcd_snap_db_fsync_duration_seconds", "The latency distributions of fsyncing .snap.db file", 0.001, 14),
+  };
+  readonly leaseTtl = this.#histogram("etcd_debugging_lease_ttl_total", "Bucketed histogram of lease TTLs.", exponentialBounds(1, 2, 24));
+  readonly peers = new PeerMetrics(this.#set);
   readonly compaction = this.#histogram(
     "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
     "Bucketed histogram of db compaction total duration.",

@@ -11,7 +11,7 @@ import { checkInitialCluster, checkTimeouts, type NewCluster, newCluster, parseI
 import { encodeBase } from "./membership/members.ts";
 import { DEFAULT_ELECTION, DEFAULT_HEARTBEAT, DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN } from "./membership/options.ts";
 import type { Joined } from "./peer/join.ts";
-import { Transport } from "./peer/transport.ts";
+import { Transport, type TransportEvents } from "./peer/transport.ts";
 import { NOBODY } from "./raft/configuration.ts";
 import { Raft } from "./raft/raft.ts";
 import { BASE, type Entry, type HardState } from "./wal/format.ts";
@@ -85,7 +85,7 @@ export async function openMember(member: Member, options: MemberOptions): Promis
     // One that has joined and never heard from the leader does not know whom to answer.
     const { members: peers } =
       state.membership.size > 0 ? state.membership : (fresh ?? (await begin({ ...options, initialClusterState: "existing" })));
-    const transport = new Transport(wal.identity, options.peer?.clientTls, electionTimeout, {
+    const events: TransportEvents = {
       unsent: (message) => member.consensus.unsent(message),
       unreachable: (id) => member.consensus?.reportUnreachable(id),
       snapshotSent: (id, ok) => member.consensus.reportSnapshot(id, ok),
@@ -96,7 +96,8 @@ export async function openMember(member: Member, options: MemberOptions): Promis
         // The log must go on from it.
         return newest && member.consensus.metaAt(newest.meta.index) ? newest : snapshots.take();
       },
-    });
+    };
+    const transport = new Transport(wal.identity, options.peer?.clientTls, electionTimeout, events, member.metrics.peers);
     return {
       lock,
       wal,

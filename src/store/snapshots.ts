@@ -128,7 +128,7 @@ export class Snapshots {
     await this.#pruning;
     const { id, chunks } = snapshotOf(this.#state);
     const meta = { ...id, configuration: this.#state.membership.configuration };
-    const path = await this.#metrics.timed(this.#metrics.snapSave, () => writeSnapshot(this.dir, id, chunks));
+    const path = await this.#metrics.timed(this.#metrics.snapSave, () => writeSnapshot(this.dir, id, chunks, this.#metrics));
     this.#newest = { path, meta };
     logger("etcd").info("Wrote a snapshot", { index: id.index, revision: this.#state.mvcc.revision }, 2);
     return this.#newest;

@@ -83,6 +83,7 @@ const used = {
   "election-timeout": integer("MS", DEFAULT_ELECTION, "milliseconds until a silent leader is given up", [-1_000_000, 1_000_000]),
   "corrupt-check-time": duration(0, "how often the leader compares the members' data; 0 is never"),
   "max-learners": integer("N", 1, "most members without a vote", [1, 1000]),
+  metrics: choice(["basic", "extensive"], "basic", "extensive also measures how long calls take"),
   "feature-gates": optionalText("GATE=BOOL,…", "InitialCorruptCheck compares with the other members' data before serving"),
   "log-level": choice(["debug", "info", "warn", "error", "dpanic", "panic", "fatal"], "info", "the least that is logged"),
   "log-outputs": list("TARGETS", ["default"], "where to log: stderr, stdout, or files"),

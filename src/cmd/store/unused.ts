@@ -66,7 +66,6 @@ export const UNUSED: Readonly<Record<string, Unused>> = {
   "peer-skip-client-san-verification": toggles("a member's address is not compared with its certificate", "true", "false"),
   "host-whitelist": refuses("the Host header is not looked at; listen on addresses that pages can't reach", "*"),
   "enable-pprof": toggles("there is no Go runtime to profile", "false"),
-  metrics: tunes("all metrics are always there", "basic", "extensive"),
   logger: tunes(OWN_FORMAT),
   "log-format": tunes(OWN_FORMAT),
   "log-package-levels": tunes("--log-level is for the whole program", ""),

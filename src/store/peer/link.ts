@@ -8,6 +8,7 @@ import type { Address, Client, RpcError, TlsClientOptions } from "../../rpc/type
 import type { Message } from "../raft/types.ts";
 import { encodeMessages } from "../raft/wire.ts";
 import type { Identity } from "../wal/format.ts";
+import { Probe } from "./probe.ts";
 import { type SnapshotSource, sendSnapshot } from "./snapshot.ts";
 import { addressOf } from "./url.ts";
 
@@ -21,6 +22,8 @@ export interface LinkOptions {
   readonly silence: number;
   /** Messages are known to be lost. */
   unreachable(): void;
+  /** How long an answer took. */
+  roundTrip(seconds: number): void;
   /** What the other member says of why it takes no messages. */
   refused(error: RpcError): void;
 }
@@ -45,11 +48,16 @@ export class PeerLink {
   /** Bytes of messages, and messages or connections that were lost, for metrics. */
   sentBytes = 0;
   failures = 0;
+  /** Connections that stood and ended. */
+  disconnects = 0;
+  readonly #probe: Probe;
   #said = "";
 
   constructor(options: LinkOptions) {
     this.options = options;
     this.#channel = this.#dial();
+    const { silence } = options;
+    this.#probe = new Probe(() => this.peer.describe({}, { timeout: Math.max(silence, 1000) }), options.roundTrip);
   }
 
   /** When the connection that stands was made, in milliseconds. */
@@ -82,6 +90,7 @@ export class PeerLink {
 
   close(): void {
     this.#closed = true;
+    this.#probe.stop();
     this.#channel.close();
     this.#wake?.();
   }
@@ -107,6 +116,8 @@ export class PeerLink {
     const ended = (error?: RpcError) => {
       stream.live = false;
       this.#wake?.();
+      this.#probe.stop();
+      if (this.#connectedAt !== undefined) this.disconnects++;
       this.#connectedAt = undefined;
       this.#queue = [];
       this.#bytes = 0;
@@ -127,6 +138,7 @@ export class PeerLink {
     };
     const connected = () => {
       this.#connectedAt = performance.now();
+      this.#probe.start();
       if (this.#said) logger("etcd").info("Connected to a peer again", { peer: this.options.id.toString(16) });
       this.#said = "";
     };

@@ -44,17 +44,17 @@ export async function servePeers(host: PeerHost, { listen, tls, allowed }: PeerO
     return checkIdentity(context, host.identity, (id) => host.state.membership.wasRemoved(id));
   };
   /** Runs a handler of a call that names its cluster. */
-  const known = async <T>(context: HandlerContext, run: () => T | Promise<T>): Promise<T> => {
-    check(context);
+  const known = async <T>(context: HandlerContext, run: (from: bigint) => T | Promise<T>): Promise<T> => {
+    const from = check(context);
     try {
-      return await run();
+      return await run(from);
     } catch (error) {
       throw rpcError(error);
     }
   };
   const raft = service(Raft, {
     send: raw((call) => {
-      let from: bigint;
+      let from: bigint | undefined;
       return {
         message(bytes) {
           from ??= check(call);
@@ -67,11 +67,17 @@ export async function servePeers(host: PeerHost, { listen, tls, allowed }: PeerO
           call.send(new Uint8Array(0));
           call.end();
         },
+        canceled() {
+          if (from !== undefined) host.metrics.peers.receiveFailures.inc(1, { From: from.toString(16) });
+        },
       };
     }),
     installSnapshot: (chunks, context) =>
-      known(context, async () => {
-        host.consensus.step([await receiveSnapshot(host.snapshotDir, host.identity, chunks)]);
+      known(context, async (from) => {
+        const { metrics } = host;
+        const { save, fsync } = metrics.received;
+        const receive = () => receiveSnapshot(host.snapshotDir, host.identity, chunks, fsync);
+        host.consensus.step([await metrics.peers.receiving(from, () => metrics.timed(save, receive))]);
         return {};
       }),
   });

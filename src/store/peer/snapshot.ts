@@ -2,6 +2,7 @@
 // what it stands for in front. The receiver writes it aside; it is used only
 // once it is there in full and Raft asks for it.
 import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
+import type { Histogram } from "../../platform/metrics.ts";
 import { type Raft, type SnapshotChunk, SnapshotMetaSchema } from "../../rpc/gen/kubun/store/raft_pb.ts";
 import { fromBinary, toBinary } from "../../rpc/protobuf.ts";
 import { type Client, Code, RpcError } from "../../rpc/types.ts";
@@ -51,7 +52,12 @@ export async function sendSnapshot(
 }
 
 /** Receives one into `dir`; returns the message to step. Throws RpcError for what isn't whole. */
-export async function receiveSnapshot(dir: string, own: Identity, chunks: AsyncIterable<SnapshotChunk>): Promise<InstallSnapshot> {
+export async function receiveSnapshot(
+  dir: string,
+  own: Identity,
+  chunks: AsyncIterable<SnapshotChunk>,
+  synced: Histogram,
+): Promise<InstallSnapshot> {
   const temporary = `${receivedPath(dir)}.part.snap.tmp`;
   const fd = openSync(temporary, "w", 0o600);
   let message: InstallSnapshot | undefined;
@@ -75,7 +81,9 @@ export async function receiveSnapshot(dir: string, own: Identity, chunks: AsyncI
       }
     }
     if (!whole || !message) throw bad("it ended early");
+    const start = performance.now();
     fsyncSync(fd);
+    synced.observe((performance.now() - start) / 1000);
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;

@@ -10,6 +10,7 @@ import type { Identity } from "../wal/format.ts";
 import type { AllowedCertificates } from "./certificate.ts";
 import { identityHeaders, REMOVED } from "./identity.ts";
 import type { PeerLink } from "./link.ts";
+import type { PeerMetrics } from "./metrics.ts";
 import type { SnapshotSource } from "./snapshot.ts";
 
 export interface PeerOptions {
@@ -36,6 +37,7 @@ export class Transport implements Network {
   readonly #tls: TlsClientOptions | undefined;
   readonly #silence: number;
   readonly #events: TransportEvents;
+  readonly #metrics: PeerMetrics;
   readonly #links = new Map<bigint, PeerLink>();
   readonly #sending = new Set<bigint>();
   #members: readonly ClusterMember[] = [];
@@ -45,11 +47,12 @@ export class Transport implements Network {
   listeners: RpcListener[] = [];
 
   /** @param silence milliseconds after which a connection without an answer is given up */
-  constructor(identity: Identity, tls: TlsClientOptions | undefined, silence: number, events: TransportEvents) {
+  constructor(identity: Identity, tls: TlsClientOptions | undefined, silence: number, events: TransportEvents, metrics: PeerMetrics) {
     this.#identity = identity;
     this.#tls = tls;
     this.#silence = silence;
     this.#events = events;
+    this.#metrics = metrics;
   }
 
   /** Connects to who is a member now, and to nobody else. */
@@ -120,6 +123,7 @@ export class Transport implements Network {
       silence: this.#silence,
       headers: identityHeaders(this.#identity, id),
       unreachable: () => this.#events.unreachable(id),
+      roundTrip: (seconds) => this.#metrics.roundTrip.observe(seconds, { To: id.toString(16) }),
       refused: (error: RpcError) => {
         if (error.message === REMOVED) this.#events.removed();
       },
@@ -129,8 +133,8 @@ export class Transport implements Network {
   #sendSnapshot(link: PeerLink, id: bigint, term: number): void {
     if (this.#sending.has(id)) return;
     this.#sending.add(id);
-    link
-      .sendSnapshot(this.#events, { ...this.#identity, to: id, term })
+    this.#metrics
+      .sending(id, () => link.sendSnapshot(this.#events, { ...this.#identity, to: id, term }))
       .then(
         () => true,
         (error: unknown) => {

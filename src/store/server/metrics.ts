@@ -1,6 +1,7 @@
 // /metrics: etcd's names and types, collected when it is asked for.
 import { readdirSync, readFileSync } from "node:fs";
 import type { BoundMethod } from "../../rpc/service.ts";
+import { CallTimes } from "../../rpc/stats.ts";
 import { Code } from "../../rpc/types.ts";
 import type { Member } from "../member.ts";
 import type { PeerLink } from "../peer/link.ts";
@@ -20,15 +21,16 @@ const label = (name: string, value: string): readonly Sample[] => [[{ [name]: va
 const minor = (version: string) => version.split(".").slice(0, 2).join(".");
 const hex = (id: bigint) => id.toString(16);
 
+const labelsOf = ({ method }: BoundMethod): Labels => ({
+  grpc_method: method.name,
+  grpc_service: method.parent.typeName,
+  grpc_type: method.methodKind === "bidi_streaming" ? "bidi_stream" : method.methodKind.replace("streaming", "stream"),
+});
+
 /** One by one the numbers of all methods. */
 function* byMethod({ methods }: Scrape, value: (m: BoundMethod) => number | Iterable<readonly [Labels, number]>): Generator<Sample> {
   for (const bound of methods.values()) {
-    const { method } = bound;
-    const labels = {
-      grpc_method: method.name,
-      grpc_service: method.parent.typeName,
-      grpc_type: method.methodKind === "bidi_streaming" ? "bidi_stream" : method.methodKind.replace("streaming", "stream"),
-    };
+    const labels = labelsOf(bound);
     const found = value(bound);
     if (typeof found === "number") yield [labels, found];
     else for (const [more, n] of found) yield [{ ...more, ...labels }, n];
@@ -185,6 +187,18 @@ const STORE: readonly Row[] = [
     "The total size of put kv pairs seen by this member.",
     (s) => counts(s).putBytes,
   ],
+  ["etcd_mvcc_total_put_size_in_bytes", "gauge", "The total size of put kv pairs seen by this member.", (s) => counts(s).putBytes],
+  // Names of 3.4, which dashboards of its time ask for.
+  ["etcd_debugging_mvcc_put_total", "counter", "Total number of puts seen by this member.", (s) => counts(s).puts],
+  ["etcd_debugging_mvcc_delete_total", "counter", "Total number of deletes seen by this member.", (s) => counts(s).deletes],
+  ["etcd_debugging_mvcc_range_total", "counter", "Total number of ranges seen by this member.", (s) => counts(s).ranges],
+  ["etcd_debugging_mvcc_txn_total", "counter", "Total number of txns seen by this member.", (s) => counts(s).txns],
+  [
+    "etcd_debugging_mvcc_db_total_size_in_bytes",
+    "gauge",
+    "Total size of the underlying database physically allocated in bytes.",
+    ({ member }) => member.state.size,
+  ],
   ["etcd_debugging_mvcc_db_compaction_keys_total", "counter", "Total number of db keys compacted.", (s) => counts(s).pruned],
   ["etcd_debugging_mvcc_keys_total", "gauge", "Total number of keys.", ({ member }) => member.state.mvcc.keys.live],
   ["etcd_debugging_mvcc_current_revision", "gauge", "The current revision of store.", ({ member }) => member.state.mvcc.revision],
@@ -233,6 +247,12 @@ const STORE: readonly Row[] = [
     ({ member }) => links(member, (l, id) => peer(member, id, Number(l.connectedSince !== undefined))),
   ],
   [
+    "etcd_network_disconnected_peers_total",
+    "counter",
+    "The total number of disconnected peers.",
+    ({ member }) => links(member, (l, id) => peer(member, id, l.disconnects)),
+  ],
+  [
     "etcd_network_peer_sent_bytes_total",
     "counter",
     "The total number of bytes sent to peers.",
@@ -271,6 +291,26 @@ const STORE: readonly Row[] = [
   ],
 ];
 
+/** grpc_server_handling_seconds, of methods whose calls are timed. */
+function handlingSeconds(scrape: Scrape): string[] {
+  const name = "grpc_server_handling_seconds";
+  const help = "Histogram of response latency (seconds) of gRPC that had been application-level handled by the server.";
+  const lines: string[] = [];
+  for (const [labels, counts, sum] of timed(scrape)) {
+    let total = 0;
+    for (const [i, n] of counts.entries()) {
+      total += n;
+      lines.push(`${name}_bucket${braced({ ...labels, le: String(CallTimes.BOUNDS[i] ?? "+Inf") })} ${total}`);
+    }
+    lines.push(`${name}_sum${braced(labels)} ${sum}`, `${name}_count${braced(labels)} ${total}`);
+  }
+  return lines.length > 0 ? [`# HELP ${name} ${help}`, `# TYPE ${name} histogram`, ...lines] : lines;
+}
+
+function* timed({ methods }: Scrape): Generator<readonly [Labels, Float64Array, number]> {
+  for (const bound of methods.values()) if (bound.stats.times) yield [labelsOf(bound), bound.stats.times.counts, bound.stats.times.sum];
+}
+
 const openFiles = () => readdirSync("/proc/self/fd").length;
 /** A soft limit of this process; what is unlimited is -1. */
 const limit = (name: string) => Number(new RegExp(`^${name} +(\\d+)`, "m").exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ?? -1);
@@ -306,5 +346,6 @@ export function metricsText(scrape: Scrape): string {
     if (samples.length > 0) lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
     for (const [labels, n] of samples) lines.push(`${name}${braced(labels)} ${n}`);
   }
+  lines.push(...handlingSeconds(scrape));
   return `${lines.join("\n")}\n${scrape.member.metrics.text()}`;
 }

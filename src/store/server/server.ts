@@ -34,6 +34,8 @@ export interface EtcdServerOptions {
   connections?: ClientConnections;
   /** Milliseconds. Default 1000. */
   electionTimeout?: number;
+  /** Measure how long each call takes, for grpc_server_handling_seconds. Default false. */
+  timeCalls?: boolean;
 }
 
 /** How clients may use their connections; milliseconds. */
@@ -91,6 +93,7 @@ export async function serveEtcd(member: Member, addresses: readonly Address[], o
     pings: { minInterval: connections.minPingInterval ?? 5000 },
     keepalive: { interval: connections.keepaliveInterval ?? 7_200_000, timeout: connections.keepaliveTimeout ?? 20_000 },
     http2: { maxConcurrentStreams: connections.maxConcurrentStreams ?? 0xffffffff },
+    timed: options.timeCalls,
     maxReceiveSize: maxRequest + GRPC_OVERHEAD,
     // Loaded for the first who asks: an apiserver never does.
     fetch: async (request) => (await import("./http.ts")).answerHttp({ member, methods: server.methods }, request),

@@ -4,6 +4,7 @@
 import { closeSync, fstatSync, openSync, readdirSync, renameSync, rmSync, writeSync } from "node:fs";
 import { basename, join } from "node:path";
 import { syncDirectory } from "../../platform/files.ts";
+import type { Histogram } from "../../platform/metrics.ts";
 import { crc32c } from "../wal/crc32c.ts";
 import { dataSync, readAt } from "../wal/files.ts";
 import { CorruptFile, refuseNewer } from "../wal/format.ts";
@@ -45,11 +46,17 @@ async function codec() {
   return new Encoder({ useRecords: false, tagUint8Array: false, mapsAsObjects: true, variableMapSize: true });
 }
 
+/** Where what a snapshot's writing takes is observed, in seconds. */
+export interface WriteTimes {
+  readonly snapMarshalling: Histogram;
+  readonly snapFsync: Histogram;
+}
+
 /**
  * Writes a snapshot aside and gives it its name once it is durable. Yields to
  * the event loop between chunks. Older snapshots are removed.
  */
-export async function writeSnapshot(dir: string, id: SnapshotId, chunks: Iterable<unknown>): Promise<string> {
+export async function writeSnapshot(dir: string, id: SnapshotId, chunks: Iterable<unknown>, times?: WriteTimes): Promise<string> {
   const { encode } = bound(await codec());
   const path = snapshotPath(dir, id);
   const temporary = `${path}.tmp`;
@@ -62,8 +69,11 @@ export async function writeSnapshot(dir: string, id: SnapshotId, chunks: Iterabl
     headerView.setUint32(12, crc32c(header, 0, 12), true);
     writeAll(fd, header);
     let count = 0;
+    let encoding = 0;
+    let since = performance.now();
     const put = (value: unknown) => {
       const body = encode(value);
+      encoding += performance.now() - since;
       const head = new Uint8Array(CHUNK_HEADER);
       const view = new DataView(head.buffer);
       view.setUint32(0, body.length, true);
@@ -75,10 +85,14 @@ export async function writeSnapshot(dir: string, id: SnapshotId, chunks: Iterabl
     for (const chunk of chunks) {
       put(chunk);
       await new Promise((resolve) => setImmediate(resolve));
+      since = performance.now();
     }
     put({ end: count });
+    times?.snapMarshalling.observe(encoding / 1000);
     // Megabytes may have to reach the disk; the event loop does not wait for them.
+    since = performance.now();
     await dataSync(fd);
+    times?.snapFsync.observe((performance.now() - since) / 1000);
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;
