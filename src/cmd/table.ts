@@ -73,6 +73,11 @@ export const commands: readonly Row[] = [
     load: async () => (await import("./node.ts")).default,
   },
   {
+    name: "balancer",
+    summary: "Runs the address in front of several control planes (used by up --control-planes)",
+    load: async () => (await import("./balancer.ts")).default,
+  },
+  {
     name: "control-plane",
     summary: "Runs one of several control planes (used by up --control-planes)",
     load: async () => (await import("./control-plane.ts")).default,

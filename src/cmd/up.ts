@@ -6,10 +6,12 @@ import { setLogWriter, setVerbosity } from "../platform/log.ts";
 import { Checklist } from "./cluster/checklist.ts";
 import { checkNetworks, parseCidr } from "./cluster/cidr.ts";
 import { fetchStatus } from "./cluster/control.ts";
+import { markEnding } from "./cluster/guard.ts";
 import { nodeAddress } from "./cluster/host.ts";
 import { checkPodNetwork, takenNetworks } from "./cluster/host-network.ts";
 import { podCidrOf } from "./cluster/nodes.ts";
 import { type DetachedMessage, DetachedProgress, type Progress } from "./cluster/progress.ts";
+import { selfCommand } from "./cluster/self.ts";
 import { type ClusterFile, DataDir, isRunning } from "./cluster/state.ts";
 import { etcdFlags, etcdSettings } from "./cluster/store-choice.ts";
 import type { UpOptions } from "./cluster/up-options.ts";
@@ -124,8 +126,8 @@ async function detach(options: UpOptions): Promise<number> {
   const logFile = `${options.dataDir}/log/kubun.log`;
   mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
   const log = openSync(logFile, "a", 0o600);
-  const entry = Bun.main.startsWith("/$bunfs") ? [] : [Bun.main];
-  const child = spawn(process.execPath, [...entry, ...process.argv.slice(2), "--detached-child"], {
+  const [program, ...args] = selfCommand(...process.argv.slice(2), "--detached-child");
+  const child = spawn(program!, args, {
     detached: true,
     stdio: ["ignore", "pipe", log],
   });
@@ -195,6 +197,7 @@ export default command({
     if (values["detached-child"]) {
       const progress = new DetachedProgress();
       try {
+        options.restart = { command: selfCommand(...process.argv.slice(2)), cwd: process.cwd() };
         await foreground(options, given as ReadonlySet<string>, progress);
         // Its output went to a process that is long gone, so there is nothing to flush.
         process.exit(0);
@@ -220,6 +223,8 @@ export default command({
     if (etcd) await (await import("./cluster/outside-store.ts")).lookAt(etcd);
     // Made here so that a bad data dir is told at once, before anything is started.
     dir.open(options, given as ReadonlySet<string>);
+    // What is about to be started here, nobody else starts.
+    if (stored) markEnding(stored);
     if (values.detach) return detach(options);
     const logFile = dir.file("log/kubun.log");
     mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });

@@ -1,8 +1,8 @@
 // `up --control-planes 3`: what one control plane's end, or its being cut off,
 // must not be noticed by.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type * as core from "../../src/api/gen/core/v1.ts";
 import type { KubeObject } from "../../src/api/object.ts";
 import { HttpTransport } from "../../src/client/http.ts";
 import { loadKubeconfig } from "../../src/client/kubeconfig.ts";
@@ -29,6 +29,8 @@ const configMaps = { group: "", version: "v1", resource: "configmaps", namespace
 /** Writes without a pause, and notes what was acknowledged. */
 class Writer {
   readonly acknowledged: string[] = [];
+  /** Why writes were not. */
+  readonly failures: string[] = [];
   readonly #api: HttpTransport;
   readonly #prefix: string;
   #stopped = false;
@@ -46,8 +48,9 @@ class Writer {
       try {
         await this.#api.create(configMaps, { apiVersion: "v1", kind: "ConfigMap", metadata: { name, labels: { writer: this.#prefix } } });
         this.acknowledged.push(name);
-      } catch {
+      } catch (error) {
         // Not acknowledged: whether it was stored is open.
+        this.failures.push((error as Error).message);
         await Bun.sleep(20);
       }
     }
@@ -150,6 +153,7 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
       expect(new Set(own.map((r) => r.pid)).size).toBe(1);
     }
     expect(new Set(rows.filter((r) => PLANES.includes(r.node)).map((r) => r.pid)).size).toBe(3);
+    expect(rows.filter((r) => r.name === "balancer").map((r) => r.address)).toEqual([cluster.state.server]);
     for (const component of ["kube-controller-manager", "kube-scheduler"]) {
       await until(`a leading ${component}`, () => leads(component));
       expect((await status()).filter((r) => r.name === component && r.address === "leader")).toHaveLength(1);
@@ -166,6 +170,47 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
       console.log((await fetch("https://kubernetes.default.svc/readyz", { tls: { ca } })).status);`;
     expect(await cluster.kubectl(["exec", pod, "--", "bun", "-e", script])).toBe("200\n");
   }, 90_000);
+
+  test("services made at once through each apiserver have addresses and node ports of their own", async () => {
+    const config = await loadKubeconfig(cluster.kubeconfig);
+    const apis = await Promise.all(
+      PLANES.map(
+        async (plane) => new HttpTransport({ ...config, server: (await row(plane, "kube-apiserver"))!.address }, { timeout: 15_000 }),
+      ),
+    );
+    const target = { group: "", version: "v1", resource: "services", namespace: "default" };
+    const spec = { type: "NodePort", ports: [{ port: 80 }] };
+    const made = await Promise.all(
+      Array.from({ length: 150 }, (_, i) =>
+        apis[i % 3]!.create<core.Service>(target, {
+          apiVersion: "v1",
+          kind: "Service",
+          metadata: { name: `many-${i}`, labels: { many: "" } },
+          spec,
+        }),
+      ),
+    );
+    expect(new Set(made.map((s) => s.spec!.ports![0]!.nodePort)).size).toBe(150);
+    expect(new Set(made.map((s) => s.spec!.clusterIP)).size).toBe(150);
+    for (const each of apis) each.close();
+    await cluster.kubectl(["delete", "services", "-l", "many"]);
+  }, 60_000);
+
+  test("the endpoints of kubernetes are the apiservers that run", async () => {
+    const endpoints = async () =>
+      (await cluster.kubectl(["get", "endpointslice", "kubernetes", "-o", "jsonpath={.endpoints[*].addresses[0]}"])).trim().split(" ");
+    const all = (await status()).filter((r) => r.name === "kube-apiserver").map((r) => new URL(r.address).hostname);
+    await until("all of them", async () => Bun.deepEquals(await endpoints(), all));
+    const frozen = (await row(PLANES[2]!, "etcd"))!;
+    process.kill(frozen.pid, "SIGSTOP");
+    try {
+      await until("the frozen one's lease to run out", async () => Bun.deepEquals(await endpoints(), all.slice(0, 2)), 60_000);
+    } finally {
+      process.kill(frozen.pid, "SIGCONT");
+    }
+    await until("all of them again", async () => Bun.deepEquals(await endpoints(), all), 60_000);
+    await well();
+  }, 180_000);
 
   test("kill -9 of the plane that leads the store loses no acknowledged write, and it comes back", async () => {
     const writer = new Writer(api, "killed");
@@ -227,16 +272,32 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
     await writer.check();
   }, 180_000);
 
-  test("kill -9 of the process in front, and up again, finds everything", async () => {
-    const { pid } = cluster.state;
+  test("kill -9 of the balancer cuts connections for a moment, and the address is the same", async () => {
+    const { pid } = (await status()).find((r) => r.name === "balancer")!;
+    const writer = new Writer(api, "balanced");
+    await writer.progress(20);
     process.kill(pid, "SIGKILL");
-    await until("the process to end", () => !existsSync(`/proc/${pid}`));
-    await cluster.start();
-    api.close();
-    api = new HttpTransport(await loadKubeconfig(cluster.kubeconfig), { timeout: 15_000 });
+    await until("another balancer", async () => (await status()).some((r) => r.name === "balancer" && r.healthy && r.pid !== pid));
+    await writer.progress(20);
+    await writer.check();
+    await well();
+  }, 120_000);
+
+  test("kill -9 of the process of up is noticed by no client, and it is there again", async () => {
+    const { pid } = cluster.state;
+    const before = (await status()).filter((r) => r.pid !== pid);
+    const writer = new Writer(api, "headless");
+    await writer.progress(20);
+    process.kill(pid, "SIGKILL");
+    await until("another process of up", () => cluster.state.pid !== undefined && cluster.state.pid !== pid, 60_000);
+    await well();
+    await writer.progress(20);
+    await writer.check();
+    expect(writer.failures).toEqual([]);
+    const after = (await status()).filter((r) => r.pid !== cluster.state.pid);
+    expect(after.map((r) => r.pid)).toEqual(before.map((r) => r.pid));
     expect(await cluster.kubectl(["get", "configmap", "without-control-plane-1", "-o", "name"])).toContain("without");
     expect(await page()).toMatch(/^Hello from hello-/);
-    await well();
   }, 120_000);
 
   test("down leaves the machine as it was, and up, with another node, has what was stored", async () => {

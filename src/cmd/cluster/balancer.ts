@@ -6,9 +6,15 @@ import { logger } from "../../platform/log.ts";
 
 const log = logger("balancer");
 /** Milliseconds between two looks at a server, and that it has to answer. */
-const INTERVAL = 1000;
-const PATIENCE = 3000;
-/** Looks in vain after which a server counts as gone. One that refuses connections is gone at once. */
+const INTERVAL = 500;
+const PATIENCE = 1000;
+/** Milliseconds between two looks while the cluster waits for a server that was never seen, and before a second look in doubt. */
+const EAGER = 100;
+const EAGER_LOOKS = 100;
+/**
+ * Looks in vain after which the connections to a server are cut. New ones go
+ * elsewhere after the first. One that refuses connections is gone at once.
+ */
 const STRIKES = 2;
 /** Milliseconds for a connection to a server. */
 const CONNECT = 2000;
@@ -30,7 +36,9 @@ export interface BalancerOptions {
 }
 
 interface Target extends Backend {
+  /** Whether it answered the last look. */
   ready: boolean;
+  /** Looks in vain, one after the other. */
   strikes: number;
   /** What cuts the connections that run to it. */
   connections: Set<() => void>;
@@ -58,7 +66,7 @@ export class Balancer implements Component {
     return `https://127.0.0.1:${this.#port}`;
   }
 
-  /** Listens; rejects where the port is taken. */
+  /** Listens, and begins to look at the servers; rejects where the port is taken. */
   async start(): Promise<void> {
     const server = createServer((socket) => this.#accept(socket));
     const { host, port } = this.#options.listen;
@@ -68,10 +76,6 @@ export class Balancer implements Component {
     });
     this.#server = server;
     this.#port = (server.address() as { port: number }).port;
-  }
-
-  /** Begins to look at the servers, whose ports may follow from this one's. */
-  watch(): void {
     for (const backend of this.#backends) void this.#watch(backend);
   }
 
@@ -104,7 +108,7 @@ export class Balancer implements Component {
   #hand(client: Socket, [backend, ...others]: Target[]): void {
     if (!backend || client.destroyed) return void client.destroy();
     const { host, port } = backend;
-    const onward = connect({ host, port: port || this.#port });
+    const onward = connect({ host, port });
     let joined = false;
     let over = false;
     const end = () => {
@@ -135,30 +139,31 @@ export class Balancer implements Component {
 
   async #watch(backend: Target): Promise<void> {
     const { signal } = this.#stop;
-    while (!signal.aborted) {
+    for (let seen = false; !signal.aborted; ) {
       try {
-        await this.#options.look(
-          { ...backend, port: backend.port || this.#port },
-          AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]),
-        );
+        await this.#options.look(backend, AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]));
         if (!backend.ready) log.info("An apiserver is ready", { name: backend.name });
         backend.ready = true;
         backend.strikes = 0;
+        seen = true;
       } catch (error) {
         if (signal.aborted) return;
         this.#failed(backend, error as NodeJS.ErrnoException);
       }
-      // Until one was seen the cluster waits for it.
-      await Bun.sleep(backend.ready || backend.strikes > 100 ? INTERVAL : INTERVAL / 10);
+      const doubt = seen ? backend.strikes > 0 && backend.strikes < STRIKES : backend.strikes <= EAGER_LOOKS;
+      await Bun.sleep(doubt ? EAGER : INTERVAL);
     }
   }
 
   #failed(backend: Target, error: NodeJS.ErrnoException): void {
-    backend.strikes += error.code === "ECONNREFUSED" || error.code === "ConnectionRefused" ? STRIKES : 1;
-    if (backend.strikes < STRIKES || !backend.ready) return;
-    log.warn("An apiserver is not ready any more; its connections are cut", { name: backend.name, err: error.message });
+    const refused = error.code === "ECONNREFUSED" || error.code === "ConnectionRefused";
+    backend.strikes += refused ? STRIKES : 1;
+    if (backend.ready) log.warn("An apiserver is not ready; connections go to the others", { name: backend.name, err: error.message });
     backend.ready = false;
-    // Who waits on one of them would wait for ever where the network is cut.
+    // Who waits on a connection to it would wait for ever where the network is cut, and is helped where another server answers.
+    const others = this.#backends.some((b) => b.ready);
+    if (backend.strikes < STRIKES || backend.connections.size === 0 || !others) return;
+    log.warn("Connections to an apiserver that does not answer are cut", { name: backend.name, connections: backend.connections.size });
     this.#cut(backend);
   }
 }

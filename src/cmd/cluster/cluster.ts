@@ -8,6 +8,7 @@ import { ensureAddons } from "./addons.ts";
 import { clusterStatus, isReady, type StatusSources } from "./cluster-status.ts";
 import { serveControl } from "./control.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
+import { unmarkEnding } from "./guard.ts";
 import { nodeAddress } from "./host.ts";
 import type { HostNetwork } from "./host-network.ts";
 import { IssuingProcess } from "./issuing.ts";
@@ -121,6 +122,7 @@ export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>
   try {
     accessSync(dir.path, constants.W_OK);
     mkdirSync(cluster.runDir, { recursive: true, mode: 0o700 });
+    unmarkEnding(cluster);
   } catch (e) {
     throw new UsageError(`--data-dir ${dir.path} can't be used: ${(e as Error).message}`);
   }

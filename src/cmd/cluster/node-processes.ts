@@ -3,7 +3,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Component } from "../../platform/component.ts";
-import { writeAtomic } from "../../platform/files.ts";
 import type { ComponentStatus } from "./control.ts";
 import { hostNetwork } from "./host-network.ts";
 import { insideHost, makeHosts } from "./node-hosts.ts";
@@ -53,7 +52,8 @@ export class NodeProcesses implements Component {
       runDir: (index) => nodeHome(dir, cluster, index).runDir,
       logFile: (index) => `log/node${index + 1}.log`,
       verbosity: options.verbosity,
-      prepare: (index) => this.#prepare(index),
+      settings: (index) => ({ file: nodeFile(cluster, index), content: this.#file(index) }),
+      prepare: (index) => void mkdirSync(nodeHome(dir, cluster, index).dir, { recursive: true, mode: 0o711 }),
     });
   }
 
@@ -81,13 +81,11 @@ export class NodeProcesses implements Component {
     return this.#group.stop();
   }
 
-  #prepare(index: number): void {
+  #file(index: number): NodeProcessFile {
     const { address, gateway } = hostNetwork(this.#options.hostCidr);
     const server = new URL(this.#options.server);
     server.hostname = gateway;
-    const file: NodeProcessFile = { index, ip: address(index), server: server.origin, runtime: this.#options.runtime };
-    writeAtomic(nodeFile(this.#cluster, index), JSON.stringify(file));
-    mkdirSync(nodeHome(this.#dir, this.#cluster, index).dir, { recursive: true, mode: 0o711 });
+    return { index, ip: address(index), server: server.origin, runtime: this.#options.runtime };
   }
 }
 

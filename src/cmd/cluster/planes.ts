@@ -6,18 +6,17 @@ import { join } from "node:path";
 import { HttpTransport } from "../../client/http.ts";
 import type { ApiTransport } from "../../client/transport.ts";
 import type { Component } from "../../platform/component.ts";
-import { writeAtomic } from "../../platform/files.ts";
-import { Balancer } from "./balancer.ts";
 import { nthAddress, parseCidr } from "./cidr.ts";
 import type { ComponentStatus } from "./control.ts";
-import { ADMIN, type ControlPlane, inUse } from "./control-plane.ts";
+import { ADMIN, type ControlPlane } from "./control-plane.ts";
+import { Front } from "./front.ts";
 import type { HostNetwork } from "./host-network.ts";
 import type { IssuingProcess } from "./issuing.ts";
 import { writeKubeconfig } from "./kubeconfig.ts";
 import { FIRST_PLANE, insideHost, makeHosts } from "./node-hosts.ts";
 import { nodeName } from "./nodes.ts";
 import { type KeyPair, Pki } from "./pki.ts";
-import { endGroup, ProcessGroup } from "./process-group.ts";
+import { ProcessGroup } from "./process-group.ts";
 import type { Progress } from "./progress.ts";
 import type { ClusterFile, DataDir } from "./state.ts";
 import type { UpOptions } from "./up-options.ts";
@@ -39,27 +38,35 @@ export interface PlaneFile {
 
 class ControlPlanes implements Component {
   readonly name = "control planes";
-  readonly group: ProcessGroup;
+  readonly #front: Front;
+  readonly #group: ProcessGroup;
   readonly #hosts: () => Promise<void>;
-  readonly #dir: DataDir;
+  readonly #indexes: readonly number[];
 
-  constructor(dir: DataDir, group: ProcessGroup, hosts: () => Promise<void>) {
-    this.#dir = dir;
-    this.group = group;
+  constructor(front: Front, group: ProcessGroup, indexes: readonly number[], hosts: () => Promise<void>) {
+    this.#front = front;
+    this.#group = group;
+    this.#indexes = indexes;
     this.#hosts = hosts;
   }
 
-  /** Makes their hosts, and ends what a kubun that was killed left behind. */
+  /** Makes their hosts, and goes on with what a kubun that was killed left behind. */
   async start(): Promise<void> {
-    await Promise.all([endPlanes(this.#dir), this.#hosts()]);
+    await this.#front.find();
+    await Promise.all([this.#hosts(), ...this.#indexes.map((index) => this.#group.adopt(index))]);
   }
 
   notReady(): string | undefined {
-    return this.group.notReady();
+    return this.#group.notReady();
   }
 
-  stop(): Promise<void> {
-    return this.group.stop();
+  async stop(): Promise<void> {
+    await Promise.all([this.#front.stop(), this.#group.stop()]);
+  }
+
+  /** What runs in these processes, which tell of themselves. */
+  async rows(): Promise<ComponentStatus[]> {
+    return (await Promise.all([this.#front.group.components(), this.#group.components()])).flat();
   }
 }
 
@@ -119,16 +126,12 @@ export async function startControlPlanes(
     await progress.run(c.name, () => c.start());
   };
   try {
-    let ca = "";
-    const balancer = new Balancer({
-      listen: { host: options.controlPlaneOnly ? "127.0.0.1" : "0.0.0.0", port: options.port },
-      backends: indexes.map((i) => ({ name: planeName(i), host: hosts[i]!, port: 0 })),
-      async look({ host, port }, signal) {
-        const response = await fetch(`https://${host}:${port}/readyz`, { signal, tls: { ca }, keepalive: false });
-        if (!response.ok) throw new Error(`${response.status}: ${(await response.text()).trim()}`);
-        await response.arrayBuffer();
-      },
-    });
+    const front = new Front(
+      options,
+      dir,
+      cluster,
+      indexes.map((i) => ({ name: planeName(i), host: hosts[i]! })),
+    );
     const group = new ProcessGroup({
       dir,
       command: "control-plane",
@@ -138,13 +141,10 @@ export async function startControlPlanes(
       runDir: (index) => planeRunDir(cluster, index),
       logFile: (index) => `log/${planeDir(index)}.log`,
       verbosity: options.verbosity,
-      prepare: (index) => {
-        const file: PlaneFile = { index, hosts, port: balancer.port };
-        writeAtomic(planeFile(cluster, index), JSON.stringify(file));
-        mkdirSync(dir.file(planeDir(index)), { recursive: true, mode: 0o700 });
-      },
+      settings: (index) => ({ file: planeFile(cluster, index), content: { index, hosts, port: front.port } satisfies PlaneFile }),
+      prepare: (index) => void mkdirSync(dir.file(planeDir(index)), { recursive: true, mode: 0o700 }),
     });
-    const planes = new ControlPlanes(dir, group, () =>
+    const planes = new ControlPlanes(front, group, indexes, () =>
       makeHosts(
         cluster.id,
         net,
@@ -154,14 +154,14 @@ export async function startControlPlanes(
     const [{ pki, clients }] = await Promise.all([
       progress.run("certificates", () => certificates(dir, cluster, ips, hosts, issuing)),
       start(planes),
-      start(balancer).catch((e: unknown) => {
-        throw inUse(e, options.port);
-      }),
     ]);
-    ca = pki.ca.cert;
-    balancer.watch();
-    await Promise.all(
-      indexes.map((i) =>
+    await Promise.all([
+      progress.run(
+        front.name,
+        () => front.start(),
+        () => front.address,
+      ),
+      ...indexes.map((i) =>
         progress.run(
           planeName(i),
           async () => {
@@ -170,12 +170,12 @@ export async function startControlPlanes(
           },
           (rows) => {
             const memory = rows[0]?.memory ?? 0;
-            return `https://${hosts[i]}:${balancer.port}  ${Math.round(memory / 1024 / 1024)} MiB`;
+            return `https://${hosts[i]}:${front.port}  ${Math.round(memory / 1024 / 1024)} MiB`;
           },
         ),
       ),
-    );
-    const server = balancer.address;
+    ]);
+    const server = front.address;
     const admin = clients.get("system:kubun")!;
     writeKubeconfig(options.kubeconfig, { server, caPem: pki.ca.cert, user: "kubernetes-admin", certPem: admin.cert, keyPem: admin.key });
     const transports = new Map<string, HttpTransport>();
@@ -186,12 +186,9 @@ export async function startControlPlanes(
       transports.set(user, known);
       return known;
     };
-    return { pki, server, components, transport, rows: () => group.components() };
+    return { pki, server, components, transport, rows: () => planes.rows() };
   } catch (e) {
     for (const c of components.reverse()) await c.stop();
     throw e;
   }
 }
-
-/** The processes of planes, whoever started them. */
-export const endPlanes = (dir: DataDir): Promise<void> => endGroup(dir, "control-plane");

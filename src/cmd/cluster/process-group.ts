@@ -1,10 +1,12 @@
 // Processes of a cluster beside the main one: each is started again when it
 // ends, and found after a crash by its command line.
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { writeAtomic } from "../../platform/files.ts";
 import { logger } from "../../platform/log.ts";
 import { alive, identify, type ProcessId, signal } from "../../platform/process.ts";
+import { VERSION } from "../../platform/version.ts";
 import { type ComponentStatus, fetchComponents } from "./control.ts";
 import type { DetachedMessage } from "./progress.ts";
 import { selfCommand } from "./self.ts";
@@ -14,7 +16,9 @@ const log = logger("kubun");
 /** Milliseconds that a process has to end by itself. */
 const GRACE = 10_000;
 /** Milliseconds after which a process that ended counts as one that had worked. */
-const SETTLED = 30_000;
+export const SETTLED = 30_000;
+/** Milliseconds between two looks at a process that is not a child. */
+const FOLLOW = 100;
 
 /** Milliseconds before a process is started again, the n-th time in a row. */
 export const restartDelay = (failures: number): number => Math.min(100 * 2 ** failures, 30_000);
@@ -22,7 +26,18 @@ export const restartDelay = (failures: number): number => Math.min(100 * 2 ** fa
 const dataDirFlag = (dir: DataDir) => `--data-dir=${dir.path}`;
 
 /** The commands that run such processes: `kubun node --data-dir=… --index=…`. */
-export type GroupCommand = "node" | "control-plane";
+export type GroupCommand = "node" | "control-plane" | "balancer";
+
+/** What a process is told, and where it reads that. */
+export interface Settings {
+  file: string;
+  content: object;
+}
+
+/** What the last process was told, or undefined where there was none. */
+export function readSettings<T>(file: string): T | undefined {
+  return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as T) : undefined;
+}
 
 export interface ProcessGroupOptions {
   dir: DataDir;
@@ -37,12 +52,15 @@ export interface ProcessGroupOptions {
   /** Below the data directory. */
   logFile(index: number): string;
   verbosity: number;
+  /** Written before it starts. A process that was told the same may be gone on with. */
+  settings(index: number): Settings;
   /** Called before it starts, also before it starts again. */
   prepare(index: number): void;
 }
 
 interface Child {
-  process: ChildProcess;
+  /** Undefined where it could not even be started. */
+  process: ProcessId | undefined;
   since: number;
   /** Settles once it serves, or ended before. */
   serving: PromiseWithResolvers<void>;
@@ -61,9 +79,38 @@ export class ProcessGroup {
     this.#options = options;
   }
 
-  /** Starts one; resolves once it serves, rejects when it can't. */
+  /** Starts one that was not adopted; resolves once it serves, rejects when it can't. */
   start(index: number): Promise<void> {
-    return this.#spawn(index).serving.promise;
+    return (this.#children.get(index) ?? this.#spawn(index)).serving.promise;
+  }
+
+  /**
+   * Goes on with a process that an earlier main process left, if it is of this
+   * version, was told the same and answers; ends it otherwise.
+   */
+  async adopt(index: number): Promise<boolean> {
+    const { dir, command, runDir, settings } = this.#options;
+    const found = processesOf(dir, command).filter((p) => p.index === index);
+    const [first] = found;
+    if (!first) return false;
+    const { file, content } = settings(index);
+    const same = existsSync(file) && readFileSync(file, "utf8") === JSON.stringify(content);
+    const rows = same && found.length === 1 ? await fetchComponents(runDir(index)).catch(() => []) : [];
+    if (!rows.some((row) => row.version === VERSION && row.pid === first.process.pid)) {
+      await endProcesses(found.map((p) => p.process));
+      return false;
+    }
+    const child: Child = { process: first.process, since: performance.now(), serving: Promise.withResolvers() };
+    child.serving.resolve();
+    this.#children.set(index, child);
+    void this.#follow(index, child, first.process);
+    return true;
+  }
+
+  /** It is not our child, so the kernel does not tell us of its end. */
+  async #follow(index: number, child: Child, process: ProcessId): Promise<void> {
+    while (alive(process)) await Bun.sleep(FOLLOW);
+    this.#ended(index, child, "ended");
   }
 
   notReady(): string | undefined {
@@ -81,7 +128,7 @@ export class ProcessGroup {
         try {
           return (await fetchComponents(runDir(index))).map((row) => ({ ...row, node }));
         } catch (e) {
-          const pid = this.#children.get(index)?.process.pid;
+          const pid = this.#children.get(index)?.process?.pid;
           const message = pid ? `does not answer: ${(e as Error).message}` : "is being started again";
           return [{ name: command, node, healthy: false, message, version: "", address: "", pid: pid ?? 0, memory: 0 }];
         }
@@ -93,20 +140,22 @@ export class ProcessGroup {
   async stop(): Promise<void> {
     this.#stopping = true;
     for (const timer of this.#restarts.values()) clearTimeout(timer);
-    const running = [...this.#children.values()].flatMap((c) => identify(c.process.pid!) ?? []);
-    await endProcesses(running);
+    await endProcesses([...this.#children.values()].flatMap((c) => c.process ?? []));
   }
 
   #spawn(index: number): Child {
-    const { dir, command, name, inside, runDir, logFile, verbosity, prepare } = this.#options;
+    const { dir, command, name, inside, runDir, logFile, verbosity, settings, prepare } = this.#options;
     mkdirSync(runDir(index), { recursive: true, mode: 0o711 });
+    const told = settings(index);
+    writeAtomic(told.file, JSON.stringify(told.content));
     prepare(index);
     const file = dir.file(logFile(index));
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     const output = openSync(file, "a", 0o600);
     const [program, ...args] = [...inside(index), ...selfCommand(command, dataDirFlag(dir), `--index=${index}`, `--v=${verbosity}`)];
+    const process = spawn(program!, args, { stdio: ["ignore", "pipe", output], detached: true });
     const child: Child = {
-      process: spawn(program!, args, { stdio: ["ignore", "pipe", output], detached: true }),
+      process: process.pid === undefined ? undefined : identify(process.pid),
       since: performance.now(),
       serving: Promise.withResolvers(),
     };
@@ -114,14 +163,18 @@ export class ProcessGroup {
     // Whoever waits for it hears of a failure; a restart, for which nobody waits, is logged below.
     child.serving.promise.catch(() => {});
     this.#children.set(index, child);
-    readMessages(child);
-    child.process.on("exit", (code, signal) => {
-      this.#children.delete(index);
+    readMessages(process, child);
+    process.on("exit", (code, signal) => {
       const why = child.failure ?? `ended with ${signal ?? `exit code ${code}`}`;
-      child.serving.reject(new Error(`${command} ${name(index)} could not start: ${why} (log: ${file})`));
-      if (!this.#stopping) this.#startAgain(index, child, why);
+      child.serving.reject(new Error(`${[command, name(index)].join(" ").trim()} could not start: ${why} (log: ${file})`));
+      this.#ended(index, child, why);
     });
     return child;
+  }
+
+  #ended(index: number, child: Child, why: string): void {
+    this.#children.delete(index);
+    if (!this.#stopping) this.#startAgain(index, child, why);
   }
 
   #startAgain(index: number, child: Child, why: string): void {
@@ -138,9 +191,9 @@ export class ProcessGroup {
 }
 
 /** Follows what a process tells while it starts. */
-function readMessages(child: Child): void {
+function readMessages(process: ChildProcess, child: Child): void {
   let buffered = "";
-  child.process.stdout!.on("data", (chunk: Buffer) => {
+  process.stdout!.on("data", (chunk: Buffer) => {
     const lines = (buffered + chunk).split("\n");
     buffered = lines.pop()!;
     for (const line of lines) {

@@ -4,6 +4,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { UsageError } from "../flags.ts";
+import { markEnding } from "./guard.ts";
 import { removeBridge, removeUnreachableRoute, restoreSysctls } from "./host.ts";
 import { proxyTable } from "./node.ts";
 import { containerdPaths, embeddedPaths } from "./node-runtime.ts";
@@ -47,7 +48,14 @@ export async function removeContainers(home: NodeHome, cluster: ClusterFile): Pr
 export async function takeDown(dir: DataDir): Promise<boolean> {
   const cluster = dir.read();
   if (!cluster) return false;
+  markEnding(cluster);
   if (cluster.pid !== process.pid) await endProcess(cluster);
+  if ((cluster.controlPlanes ?? 1) > 1) {
+    await endGroup(dir, "balancer");
+    // It may have started one in this moment.
+    const now = dir.read();
+    if (now && now.pid !== cluster.pid && now.pid !== process.pid) await endProcess(now);
+  }
   const homes = nodeHomes(dir, cluster);
   if (process.getuid?.() === 0 && (cluster.controlPlanes ?? 1) > 1) {
     await endGroup(dir, "control-plane");

@@ -24,6 +24,8 @@ export interface UpOptions {
   controlPlanes: number;
   /** Undefined for a store of the cluster's own. */
   etcd?: EtcdSettings;
+  /** How this very `up` is started again, where nobody watches it. */
+  restart?: { command: string[]; cwd: string };
   /** What -v asks for. */
   verbosity: number;
 }
