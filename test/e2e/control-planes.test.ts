@@ -193,7 +193,7 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
     expect(new Set(made.map((s) => s.spec!.ports![0]!.nodePort)).size).toBe(150);
     expect(new Set(made.map((s) => s.spec!.clusterIP)).size).toBe(150);
     for (const each of apis) each.close();
-    await cluster.kubectl(["delete", "services", "-l", "many"]);
+    await api.deleteCollection(target, { labelSelector: "many" });
   }, 60_000);
 
   test("the endpoints of kubernetes are the apiservers that run", async () => {
