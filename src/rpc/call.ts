@@ -301,6 +301,11 @@ export class Call implements HandlerContext, RawCall {
     this.finish(error);
   }
 
+  fail(error: unknown): void {
+    this.#raw = undefined;
+    this.#failed(error);
+  }
+
   // HandlerContext
 
   get signal(): AbortSignal {

@@ -5,6 +5,8 @@ import { ConnectError, createClient as createConnectClient, type Transport } fro
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 import { connect, createClient } from "./client.ts";
 import {
+  DeleteRangeRequestSchema,
+  DeleteRangeResponseSchema,
   KV,
   Lease,
   Maintenance,
@@ -15,7 +17,7 @@ import {
   WatchRequestSchema,
   WatchResponseSchema,
 } from "./gen/etcd/rpc_pb.ts";
-import { PreparedMessage, type RawCall, raw, rawUnary } from "./raw.ts";
+import { PreparedMessage, type RawCall, raw, rawReply, rawUnary } from "./raw.ts";
 import { createRpcServer, type RpcListener, service } from "./server.ts";
 import { Code, RpcError } from "./types.ts";
 
@@ -36,6 +38,15 @@ const services = [
     }),
     range: rawUnary(() => {
       throw new Error("broken");
+    }),
+    deleteRange: rawReply((request, reply) => {
+      const { key } = fromBinary(DeleteRangeRequestSchema, request);
+      const answer = () =>
+        reply.send(toBinary(DeleteRangeResponseSchema, create(DeleteRangeResponseSchema, { deleted: BigInt(key.length) })));
+      if (key.length === 0) throw new RpcError(Code.InvalidArgument, "etcdserver: key is not provided");
+      if (key.length === 1) return answer();
+      if (key.length === 2) setTimeout(answer, 1);
+      else setTimeout(() => reply.fail(new RpcError(Code.OutOfRange, "too many")), 1);
     }),
   }),
   service(Lease, { leaseGrant: () => new PreparedMessage(Uint8Array.of(0x18, 0x3c)) }),
@@ -94,6 +105,17 @@ test("raw methods answer native gRPC", async () => {
   const got: unknown[] = [];
   for await (const { watchId, cancelReason } of createClient(Watch, channel).watch(requests(1n, 2n))) got.push(cancelReason || watchId);
   expect(got).toEqual([1n, 2n, "end"]);
+});
+
+test("a reply comes at once, later, or is a failure", async () => {
+  using channel = connect(listener.address);
+  const kv = createClient(KV, channel);
+  const remove = (key: string) => kv.deleteRange({ key: bytes(key) });
+  expect([(await remove("a")).deleted, (await remove("ab")).deleted]).toEqual([1n, 2n]);
+  expect(await failure(remove(""))).toMatchObject({ code: Code.InvalidArgument, message: "etcdserver: key is not provided" });
+  expect(await failure(remove("abc"))).toMatchObject({ code: Code.OutOfRange, message: "too many" });
+  // Nobody waits any more when it comes.
+  expect(await failure(kv.deleteRange({ key: bytes("ab") }, { signal: AbortSignal.abort() }))).toMatchObject({ code: Code.Canceled });
 });
 
 test("a prepared message goes to any number of calls, compressed once", async () => {

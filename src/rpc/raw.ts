@@ -54,6 +54,8 @@ export interface RawCall extends HandlerContext {
   send(message: RawMessage): boolean;
   /** The last call: OK without an error. */
   end(error?: RpcError): void;
+  /** Ends the call with what a handler threw. */
+  fail(error: unknown): void;
 }
 
 /** What happens on such a call. */
@@ -95,6 +97,53 @@ export const raw = (open: (call: RawCall) => RawListener): RawMethod => new RawM
  */
 export const rawUnary = (handle: (request: Uint8Array, context: HandlerContext) => RawMessage | Promise<RawMessage>): RawMethod =>
   new RawMethod((call) => new UnaryListener(call, handle));
+
+/** Where the handler of one request puts its answer. */
+export interface Reply {
+  /** Once, unless fail() was called. */
+  send(answer: RawMessage): void;
+  /** Ends the call with what a handler would have thrown. */
+  fail(error: unknown): void;
+}
+
+/**
+ * The same without a promise between: `handle` gives its reply an answer, now
+ * or when it has one. What it throws ends the call.
+ *
+ * ```ts
+ * service(KV, { put: rawReply((request, reply) => submit(request, (answer) => reply.send(answer))) });
+ * ```
+ */
+export const rawReply = (handle: (request: Uint8Array, reply: Reply) => void): RawMethod =>
+  new RawMethod((call) => new ReplyListener(call, handle));
+
+class ReplyListener implements RawListener, Reply {
+  readonly #call: RawCall;
+  readonly #handle: (request: Uint8Array, reply: Reply) => void;
+  #request: Uint8Array | undefined;
+
+  constructor(call: RawCall, handle: (request: Uint8Array, reply: Reply) => void) {
+    this.#call = call;
+    this.#handle = handle;
+  }
+
+  message(request: Uint8Array): void {
+    this.#request = request;
+  }
+
+  requestsEnd(): void {
+    this.#handle(this.#request!, this);
+  }
+
+  send(answer: RawMessage): void {
+    this.#call.send(answer);
+    this.#call.end();
+  }
+
+  fail(error: unknown): void {
+    this.#call.fail(error);
+  }
+}
 
 class UnaryListener implements RawListener {
   readonly #call: RawCall;

@@ -18,6 +18,7 @@ import { connectGet } from "./web/connect.ts";
 import { Cors } from "./web/cors.ts";
 import { isWeb, serveWeb } from "./web/serve.ts";
 
+export { writeOut } from "./http2/turn.ts";
 export { PreparedMessage, raw, rawUnary, service } from "./service.ts";
 
 export interface RpcServerOptions {

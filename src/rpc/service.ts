@@ -9,7 +9,7 @@ export interface Service {
   readonly impl: Record<string, unknown>;
 }
 
-export { PreparedMessage, raw, rawUnary } from "./raw.ts";
+export { PreparedMessage, type Reply, raw, rawReply, rawUnary } from "./raw.ts";
 
 /** Pairs a service of proto/ with its implementation, whose types follow from it. */
 export function service<S extends DescService>(desc: S, impl: ServiceImpl<S>): Service {

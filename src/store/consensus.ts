@@ -1,8 +1,19 @@
 // How proposals become the log that every member applies: what the store asks
 // of consensus, and what consensus asks of the store.
 import type { AnswerOf, Command } from "./command.ts";
+import type { Refused } from "./mvcc/errors.ts";
 import type { ConfChange, Entry, FollowerStatus, Message, Position, SnapshotMeta, Status } from "./raft/types.ts";
 import type { WalError } from "./wal/wal.ts";
+
+/**
+ * Who waits for a proposal. Called once, while the entry is applied: what it
+ * does must be short, and must not throw.
+ */
+export interface Settle<A> {
+  /** With what applying the command answered. */
+  resolve(answer: A): void;
+  reject(error: Refused): void;
+}
 
 export interface Consensus {
   readonly term: number;
@@ -21,6 +32,8 @@ export interface Consensus {
    * @param data the command encoded, with room for an envelope in front
    */
   propose<C extends Command>(command: C, data: Uint8Array): Promise<AnswerOf<C>>;
+  /** The same without a promise. */
+  submit<C extends Command>(command: C, data: Uint8Array, settle: Settle<AnswerOf<C>>): void;
   /** Changes who the members are; resolves with where it stands once it is applied here. Only on the leader. Rejects with Refused. */
   change(change: ConfChange): Promise<Position>;
   /** Resolves once the entry at this index is applied here. Rejects with Refused. */

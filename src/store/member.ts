@@ -9,7 +9,7 @@ import { encodeCommand } from "./codec.ts";
 import type { Alarm, AnswerOf, Command } from "./command.ts";
 import type { RaftConsensus } from "./consensus/driver.ts";
 import { ENVELOPE } from "./consensus/envelope.ts";
-import type { Host } from "./consensus.ts";
+import type { Host, Settle } from "./consensus.ts";
 import { LeaseClock } from "./lease/clock.ts";
 import { freeLeaseId } from "./lease/id.ts";
 import { LeaseKeeper } from "./lease/keeper.ts";
@@ -184,12 +184,20 @@ export class Member implements Host {
 
   /** Proposes a command; answers once it is durable on a majority and applied here. Rejects with Refused. */
   propose<C extends Command>(command: C): Promise<AnswerOf<C>> {
+    return new Promise((resolve, reject) => this.submit(command, { resolve, reject }));
+  }
+
+  /** The same without a promise. */
+  submit<C extends Command>(command: C, settle: Settle<AnswerOf<C>>): void {
     const refused = this.#admit();
-    if (refused) return Promise.reject(refused);
+    if (refused) return settle.reject(refused);
     const data = encodeCommand(command, ENVELOPE);
-    if (this.#exceedsQuota(command, data.length - ENVELOPE)) return this.#refuseFull().then((full) => Promise.reject(full));
-    if (data.length - ENVELOPE > this.#maxRequestBytes) return Promise.reject(new Refused("request-too-large"));
-    return this.#consensus.propose(command, data);
+    if (this.#exceedsQuota(command, data.length - ENVELOPE)) {
+      const reject = (full: Refused) => settle.reject(full);
+      return void this.#refuseFull().then(reject, reject);
+    }
+    if (data.length - ENVELOPE > this.#maxRequestBytes) return settle.reject(new Refused("request-too-large"));
+    this.#consensus.submit(command, data, settle);
   }
 
   /** Sets or clears an alarm; clearing also tries a full disk again. */

@@ -3,6 +3,7 @@
 import type { Socket } from "bun";
 import { ErrorCode, Http2Error } from "./errors.ts";
 import type { Output } from "./output.ts";
+import { atTurnEnd } from "./turn.ts";
 
 /** More than this is written without waiting for the turn to end. */
 const WRITE_AT_ONCE = 128 * 1024;
@@ -56,7 +57,7 @@ export class Session<P extends Protocol = Protocol> {
   readonly wake = (): void => {
     if (this.#scheduled || this.#blocked || this.#closed) return;
     this.#scheduled = true;
-    setImmediate(this.#flush);
+    atTurnEnd(this.#flush);
   };
 
   data(chunk: Uint8Array): void {

@@ -1,5 +1,6 @@
 // The order in which writes reach the disk. While an fdatasync is under way,
 // what comes waits and shares the next one; nobody waits for it here.
+import { writeOut } from "../../rpc/server.ts";
 import type { Entry, HardState, SnapshotMeta } from "../raft/types.ts";
 import { type Wal, WalError } from "../wal/wal.ts";
 
@@ -80,8 +81,11 @@ export class Disk {
 
   async #run(): Promise<void> {
     while (this.#queue.length > 0 && !this.#failed) {
-      // A turn in which they reach their connections, and one in which those write.
-      if (this.afterMessages) await new Promise((sent) => setImmediate(() => setImmediate(sent)));
+      if (this.afterMessages) {
+        writeOut();
+        // What else comes in this turn joins.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
       const writes = this.#queue[0]!.snapshot ? [this.#queue[0]!] : this.#untilSnapshot();
       this.#writing = true;
       try {

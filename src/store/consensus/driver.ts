@@ -1,9 +1,10 @@
 // The shell around Raft: feeds it proposals, reads, messages and the clock, and
 // carries out what it says, the disk beside the network.
 import { logger } from "../../platform/log.ts";
+import { writeOut } from "../../rpc/server.ts";
 import { decodeCommand } from "../codec.ts";
 import type { AnswerOf, Command } from "../command.ts";
-import type { Consensus, Host, Network, Timing } from "../consensus.ts";
+import type { Consensus, Host, Network, Settle, Timing } from "../consensus.ts";
 import { Refused } from "../mvcc/errors.ts";
 import { decodeConfChange, isJoint } from "../raft/configuration.ts";
 import {
@@ -132,15 +133,17 @@ export class RaftConsensus implements Consensus {
   }
 
   propose<C extends Command>(command: C, data: Uint8Array): Promise<AnswerOf<C>> {
-    if (this.#stopped) return Promise.reject(new Refused("unavailable"));
-    if (this.#proposals.size >= MOST_WAITING) return Promise.reject(new Refused("too-many-requests"));
+    return new Promise((resolve, reject) => this.submit(command, data, { resolve, reject }));
+  }
+
+  submit<C extends Command>(command: C, data: Uint8Array, settle: Settle<AnswerOf<C>>): void {
+    if (this.#stopped) return settle.reject(new Refused("unavailable"));
+    if (this.#proposals.size >= MOST_WAITING) return settle.reject(new Refused("too-many-requests"));
     const number = this.#nextNumber++;
     seal(data, this.#origin, number);
-    return new Promise((resolve, reject) => {
-      const since = this.#alone ? 0 : performance.now();
-      this.#proposals.add({ command, data, number, context: undefined, since, resolve: resolve as (answer: unknown) => void, reject });
-      this.#wake();
-    });
+    const since = this.#alone ? 0 : performance.now();
+    this.#proposals.add({ command, data, number, context: undefined, since, settle: settle as Settle<unknown> });
+    this.#wake();
   }
 
   async change(change: ConfChange): Promise<Position> {
@@ -319,6 +322,8 @@ export class RaftConsensus implements Consensus {
     this.#applied = entries.at(-1)!.index;
     this.#raft.appliedTo(this.#applied);
     this.#host.applied();
+    // Whoever was answered goes on while this member takes what came next.
+    writeOut();
     this.#reads.applied(this.#applied);
     this.#again = true;
   }
@@ -327,13 +332,14 @@ export class RaftConsensus implements Consensus {
     const number = numberOf(entry.data, this.#origin);
     const proposal = number > 0 ? this.#proposals.applied(number) : undefined;
     const command = proposal ? proposal.command : decodeCommand(entry.data, commandAt(entry.data), true);
+    let answer: unknown;
     try {
-      const answer = this.#host.apply(entry, command);
-      proposal?.resolve(answer);
+      answer = this.#host.apply(entry, command);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      proposal?.reject(error);
+      return proposal?.settle.reject(error);
     }
+    proposal?.settle.resolve(answer);
   }
 
   #configured(configuration: Configuration): void {

@@ -1,5 +1,6 @@
 // What this member has proposed and not seen applied yet.
 import type { Command } from "../command.ts";
+import type { Settle } from "../consensus.ts";
 import type { Refused } from "../mvcc/errors.ts";
 
 export interface Proposal {
@@ -11,8 +12,7 @@ export interface Proposal {
   context: number | undefined;
   /** Milliseconds on the member's clock. */
   readonly since: number;
-  resolve(answer: unknown): void;
-  reject(error: Error): void;
+  readonly settle: Settle<unknown>;
 }
 
 export class Proposals {
@@ -89,7 +89,7 @@ export class Proposals {
 
   fail(proposal: Proposal, error: Refused): void {
     this.failures++;
-    proposal.reject(error);
+    proposal.settle.reject(error);
   }
 
   rejectAll(error: Refused): void {

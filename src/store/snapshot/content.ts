@@ -32,8 +32,7 @@ type Chunk = Head | { pairs: Packed } | { changes: Packed };
 
 /**
  * The chunks of a snapshot of the state as it is now. They may be taken over
- * time, while more is applied, as long as nothing is pruned in between; each
- * is overwritten by the next.
+ * time, while more is applied, as long as nothing is pruned in between.
  */
 export function snapshotOf(state: StateMachine): { id: SnapshotId; chunks: Iterable<Chunk> } {
   const { mvcc, lessor } = state;

@@ -60,9 +60,9 @@ export class Packer {
     this.#end = end;
   }
 
-  /** What was added since the last call; overwritten by what is added next. */
+  /** What was added since the last call. */
   take(): Packed {
-    const packed = { rows: this.#rows.subarray(0, this.#count * ROW), bytes: this.#bytes.subarray(0, this.#end) };
+    const packed = { rows: this.#rows.slice(0, this.#count * ROW), bytes: this.#bytes.slice(0, this.#end) };
     this.#count = this.#end = 0;
     return packed;
   }
