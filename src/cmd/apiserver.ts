@@ -6,6 +6,7 @@ import { setVerbosity } from "../platform/log.ts";
 import { bool, choice, command, duration, type Flag, integer, list, optionalText, text, UsageError, verbosity } from "./flags.ts";
 import { servingCertificate } from "./health-server.ts";
 import { runComponent, untilSignal } from "./run-component.ts";
+import { storageMediaType } from "./storage-media-type.ts";
 import { checkEndpoints, storeThere } from "./store-client.ts";
 
 const portRange: Flag<{ from: number; to: number }> = {
@@ -47,12 +48,6 @@ const storageBackend: Flag<string> = {
     if (s !== "" && s !== "etcd3") throw new Error("allowed values: etcd3. If not specified, it will default to 'etcd3'");
     return s;
   },
-};
-
-const storageMediaTypes = ["application/vnd.kubernetes.protobuf", "application/json"] as const;
-const storageMediaType: Flag<(typeof storageMediaTypes)[number]> = {
-  ...choice(storageMediaTypes, "application/vnd.kubernetes.protobuf", "how objects are stored; both are read"),
-  placeholder: "TYPE",
 };
 
 export default command({

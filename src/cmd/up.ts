@@ -100,6 +100,7 @@ function checked(values: { [K in keyof typeof flags]: (typeof flags)[K] extends 
     controlPlaneOnly: values["control-plane-only"],
     controlPlanes: values["control-planes"],
     etcd: etcdSettings(values),
+    storageMediaType: values["storage-media-type"],
     verbosity: values.v,
   };
 }

@@ -57,12 +57,24 @@ function parts(r: Reader, each: (number: number, r: Reader, wire: number) => voi
   }
 }
 
+/** An object has the same few moments many times. */
+let lastSeconds = Number.NaN;
+let lastTime = "";
+
+function textOf(seconds: number): string {
+  if (seconds !== lastSeconds) {
+    lastTime = formatTime(seconds);
+    lastSeconds = seconds;
+  }
+  return lastTime;
+}
+
 const readSchema = (r: Reader) => readFields(r.nested(), schemaProps);
 
 const formReads: Record<string, (r: Reader) => unknown> = {
   TIME: (r) => {
     const t = numbers(r.nested());
-    return t.seen ? formatTime(t.at[1]!) : null;
+    return t.seen ? textOf(t.at[1]!) : null;
   },
   MICRO_TIME: (r) => {
     const t = numbers(r.nested());
@@ -118,34 +130,40 @@ const formReads: Record<string, (r: Reader) => unknown> = {
   },
 };
 
-const readPlans = new Map<string, Map<number, ReadPlan>>();
+/** By the field's number; numbers are dense in Kubernetes' messages. */
+type MessagePlan = (ReadPlan | undefined)[];
 
-function readPlanOf(name: string): Map<number, ReadPlan> {
+const readPlans = new Map<string, MessagePlan>();
+
+function readPlanOf(name: string): MessagePlan {
   let plan = readPlans.get(name);
   if (!plan) {
-    plan = new Map(
-      messageSchema(name).fields.map((f) => {
-        const form = f.message === undefined ? undefined : messageSchema(f.message).json;
-        const read =
-          form === undefined
-            ? scalarReads[f.type!]
-            : form === "OBJECT"
-              ? (r: Reader) => readFields(r.nested(), f.message!)
-              : formReads[form]!;
-        return [f.number, { name: f.json, schema: f, read }];
-      }),
-    );
+    plan = [];
     readPlans.set(name, plan);
+    for (const f of messageSchema(name).fields) plan[f.number] = { name: f.json, schema: f, read: readerOf(f) };
   }
   return plan;
 }
 
-function readFields(r: Reader, name: string, into: Json = {}): Json {
-  const plan = readPlanOf(name);
+function readerOf(f: FieldSchema): (r: Reader) => unknown {
+  const { message } = f;
+  if (message === undefined) return scalarReads[f.type!];
+  const form = messageSchema(message).json;
+  if (form !== "OBJECT") return formReads[form]!;
+  let plan: MessagePlan | undefined;
+  return (r) => {
+    plan ??= readPlanOf(message);
+    return readPlanned(r.nested(), plan, {});
+  };
+}
+
+const readFields = (r: Reader, name: string, into: Json = {}): Json => readPlanned(r, readPlanOf(name), into);
+
+function readPlanned(r: Reader, plan: MessagePlan, into: Json): Json {
   while (!r.done) {
     const tag = r.varint();
     const wire = tag % 8;
-    const f = plan.get(Math.floor(tag / 8));
+    const f = plan[Math.floor(tag / 8)];
     if (!f) r.skip(wire);
     else if (f.schema.inline) readFields(r.nested(), f.schema.message!, into);
     else if (f.schema.map) readEntry(r.nested(), f, into);

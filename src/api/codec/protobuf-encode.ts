@@ -56,14 +56,28 @@ const json =
 const schemaProps = "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 const schemaField = (w: BackWriter, number: number, v: unknown) => w.nested(number, () => writeFields(w, v as Json, planOf(schemaProps)));
 
+/** An object has the same few moments many times. */
+let lastTime = "";
+let lastSeconds = 0;
+
+function secondsOf(text: string): number {
+  if (text !== lastTime) {
+    lastSeconds = parseInstant(text).seconds;
+    lastTime = text;
+  }
+  return lastSeconds;
+}
+
 /** Messages that are no JSON object. */
 const formWrites: Record<string, Write> = {
-  TIME: (w, v: string | null) =>
-    delimited(w, () => {
-      if (!v) return;
+  TIME: (w, v: string | null) => {
+    const before = w.length;
+    if (v) {
       int(w, 2, 0);
-      int(w, 1, parseInstant(v).seconds);
-    }),
+      int(w, 1, secondsOf(v));
+    }
+    w.varint(w.length - before);
+  },
   MICRO_TIME: (w, v: string | null) =>
     delimited(w, () => {
       if (!v) return;
@@ -72,7 +86,11 @@ const formWrites: Record<string, Write> = {
       int(w, 1, seconds);
     }),
   DURATION: (w, v: string) => delimited(w, () => int(w, 1, parseDuration(v))),
-  QUANTITY: (w, v: string | number) => delimited(w, () => w.stringField(1, String(v))),
+  QUANTITY: (w, v: string | number) => {
+    const before = w.length;
+    w.stringField(1, String(v));
+    w.varint(w.length - before);
+  },
   INT_OR_STRING: (w, v: string | number) =>
     delimited(w, () => {
       w.stringField(3, typeof v === "string" ? v : "");
@@ -124,7 +142,13 @@ function planField(f: FieldSchema): FieldPlan {
   const { message } = f;
   if (form !== "OBJECT")
     return { ...base, wire: Wire.Bytes, write: formWrites[form]!, zero: f.pointer ? undefined : formZeros[form], message };
-  const write: Write = (w, v: Json) => delimited(w, () => writeFields(w, v, planOf(message)));
+  let plan: FieldPlan[] | undefined;
+  const write: Write = (w, v: Json) => {
+    const before = w.length;
+    plan ??= planOf(message);
+    writeFields(w, v, plan);
+    w.varint(w.length - before);
+  };
   return { ...base, wire: Wire.Bytes, write, zero: f.pointer ? undefined : {}, message };
 }
 
@@ -188,27 +212,29 @@ export function encodeMessage(name: string, object: object): Uint8Array<ArrayBuf
   return w.finish();
 }
 
-/** Puts a message into the envelope. */
-export function wrapMessage(type: { apiVersion: string; kind: string }, raw: Uint8Array): Uint8Array<ArrayBuffer> {
-  const w = new BackWriter(raw.length + 64);
+/** The envelope around what `write` writes. */
+function wrapped(w: BackWriter, type: { apiVersion: string; kind: string }, write: () => void): Uint8Array<ArrayBuffer> {
   w.stringField(4, "");
   w.stringField(3, "");
-  w.bytes(raw);
-  w.tag(2, Wire.Bytes);
+  w.nested(2, write);
   w.nested(1, () => {
     w.stringField(2, type.kind);
     w.stringField(1, type.apiVersion);
   });
-  const body = w.finish();
-  const out = new Uint8Array(magic.length + body.length);
-  out.set(magic);
-  out.set(body, magic.length);
-  return out;
+  return w.finish(magic);
+}
+
+/** Puts a message into the envelope. */
+export function wrapMessage(type: { apiVersion: string; kind: string }, raw: Uint8Array): Uint8Array<ArrayBuffer> {
+  const w = new BackWriter(raw.length + 128);
+  return wrapped(w, type, () => w.raw(raw));
 }
 
 /** An object in the format. `name` is the full name of its message; kind and apiVersion are the object's own. */
 export function encodeProtobuf(name: string, object: { apiVersion?: string; kind?: string }): Uint8Array<ArrayBuffer> {
-  return wrapMessage({ apiVersion: object.apiVersion ?? "", kind: object.kind ?? "" }, encodeMessage(name, object));
+  const { apiVersion = "", kind = "" } = object;
+  const w = new BackWriter();
+  return wrapped(w, { apiVersion, kind }, () => writeFields(w, object as Json, planOf(name)));
 }
 
 /**

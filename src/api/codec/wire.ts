@@ -8,14 +8,22 @@ export enum Wire {
   Fixed32 = 5,
 }
 
-/** Writes backwards into a buffer that grows at its front. */
+/** A buffer that no writer has now. What it grew to serves the next. */
+let spare: Buffer | undefined;
+/** More than this is given back to the system. */
+const KEPT = 1 << 20;
+/** Strings up to this are shorter to copy here than to hand over. */
+const SHORT = 64;
+
+/** Writes backwards into a buffer that grows at its front. Its last call is finish(). */
 export class BackWriter {
   #buffer: Buffer;
   #at: number;
 
-  constructor(size = 1024) {
-    this.#buffer = Buffer.allocUnsafe(size);
-    this.#at = size;
+  constructor(size = 4096) {
+    this.#buffer = spare && spare.length >= size ? spare : Buffer.allocUnsafeSlow(size);
+    spare = undefined;
+    this.#at = this.#buffer.length;
   }
 
   /** Bytes written so far. */
@@ -23,28 +31,39 @@ export class BackWriter {
     return this.#buffer.length - this.#at;
   }
 
-  /** A copy of what was written. */
-  finish(): Uint8Array<ArrayBuffer> {
-    return new Uint8Array(this.#buffer.subarray(this.#at));
+  /** A copy of what was written, after `prefix`. */
+  finish(prefix?: Uint8Array): Uint8Array<ArrayBuffer> {
+    const before = prefix?.length ?? 0;
+    const out = new Uint8Array(before + this.length);
+    if (prefix) out.set(prefix);
+    out.set(this.#buffer.subarray(this.#at), before);
+    if (this.#buffer.length <= KEPT) spare = this.#buffer;
+    return out;
   }
 
   /** Makes room and returns where it begins; the buffer may be another one afterwards. */
   #room(size: number): number {
-    if (this.#at < size) {
-      const used = this.length;
-      const grown = Buffer.allocUnsafe(Math.max(this.#buffer.length * 2, used + size));
-      this.#buffer.copy(grown, grown.length - used, this.#at);
-      this.#at = grown.length - used;
-      this.#buffer = grown;
-    }
+    if (this.#at < size) this.#grow(size);
     this.#at -= size;
     return this.#at;
   }
 
+  #grow(size: number): void {
+    const used = this.length;
+    const grown = Buffer.allocUnsafeSlow(Math.max(this.#buffer.length * 2, used + size));
+    this.#buffer.copy(grown, grown.length - used, this.#at);
+    this.#at = grown.length - used;
+    this.#buffer = grown;
+  }
+
   /** A non-negative safe integer. */
   varint(value: number): void {
-    let size = 1;
-    for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) size++;
+    if (value < 128) {
+      this.#buffer[this.#room(1)] = value;
+      return;
+    }
+    let size = 2;
+    for (let rest = Math.floor(value / 128); rest >= 128; rest = Math.floor(rest / 128)) size++;
     let at = this.#room(size);
     while (value >= 128) {
       this.#buffer[at++] = (value % 128) | 128;
@@ -70,13 +89,31 @@ export class BackWriter {
     this.#buffer.writeDoubleLE(value, at);
   }
 
-  bytes(value: Uint8Array): void {
+  /** Bytes without their length. */
+  raw(value: Uint8Array): void {
     const at = this.#room(value.length);
     this.#buffer.set(value, at);
+  }
+
+  bytes(value: Uint8Array): void {
+    this.raw(value);
     this.varint(value.length);
   }
 
   string(value: string): void {
+    const { length } = value;
+    if (length <= SHORT) {
+      const at = this.#room(length);
+      const buffer = this.#buffer;
+      let i = 0;
+      for (; i < length; i++) {
+        const code = value.charCodeAt(i);
+        if (code > 127) break;
+        buffer[at + i] = code;
+      }
+      if (i === length) return this.varint(length);
+      this.#at += length;
+    }
     const size = Buffer.byteLength(value);
     const at = this.#room(size);
     this.#buffer.write(value, at, size, "utf8");

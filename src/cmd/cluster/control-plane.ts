@@ -13,6 +13,7 @@ import { writeKubeconfig } from "./kubeconfig.ts";
 import { Pki } from "./pki.ts";
 import type { Progress } from "./progress.ts";
 import type { ClusterFile, DataDir } from "./state.ts";
+import { storageOptions } from "./store-choice.ts";
 import type { UpOptions } from "./up-options.ts";
 
 export interface ControlPlane {
@@ -31,9 +32,6 @@ export function inUse(e: unknown, port: number): unknown {
   if ((e as NodeJS.ErrnoException).code !== "EADDRINUSE") return e;
   return new UsageError(`--port ${port} is in use by another process: choose another port, or 0 for a free one`);
 }
-
-/** How upstream's apiserver, which may use the same etcd one day, stores objects. */
-const UPSTREAM_FORM = "application/vnd.kubernetes.protobuf";
 
 async function openStore(dir: DataDir, cluster: ClusterFile): Promise<Component & { client(): StoreClient }> {
   if (cluster.etcd) return new (await import("./outside-store.ts")).OutsideStore(cluster.etcd);
@@ -84,7 +82,7 @@ export async function startControlPlane(
     const { ApiServer } = await import("../../apiserver/mod.ts");
     const api: ApiServer = new ApiServer({
       store: store.client(),
-      ...(cluster.etcd ? { storePrefix: cluster.etcd.prefix, storageMediaType: UPSTREAM_FORM } : {}),
+      ...storageOptions(cluster),
       listen: [{ host: options.controlPlaneOnly ? "127.0.0.1" : "0.0.0.0", port: options.port }],
       advertiseAddress: ips[0],
       tls: { cert: serving.cert, key: serving.key, clientCa: pki.ca.cert },

@@ -10,6 +10,7 @@ import type { PlaneFile } from "./planes.ts";
 import { planeDir, planeName } from "./planes.ts";
 import type { Progress } from "./progress.ts";
 import type { ClusterFile, DataDir } from "./state.ts";
+import { storageOptions } from "./store-choice.ts";
 
 const CLIENTS = 2379;
 const PEERS = 2380;
@@ -91,7 +92,7 @@ export async function startPlane(
     if (!(await storeThere(client, ended))) return running;
     const api = new ApiServer({
       store: client,
-      ...(cluster.etcd ? { storePrefix: cluster.etcd.prefix, storageMediaType: "application/vnd.kubernetes.protobuf" as const } : {}),
+      ...storageOptions(cluster),
       listen: [
         { host: plane.hosts[plane.index]!, port: plane.port },
         { host: "127.0.0.1", port: plane.port },

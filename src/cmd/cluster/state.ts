@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { writeDurable } from "../../platform/files.ts";
 import { UsageError } from "../flags.ts";
+import type { StorageMediaType } from "../storage-media-type.ts";
 import { openStored } from "./store-choice.ts";
 import type { EtcdSettings } from "./up-options.ts";
 
@@ -24,6 +25,8 @@ export interface ClusterConfig {
   controlPlanes?: number;
   /** The store, where it is not the cluster's own. */
   etcd?: EtcdSettings;
+  /** How objects are stored, where a start has said so; one that doesn't keeps to it. */
+  storageMediaType?: StorageMediaType;
   createdAt: string;
 }
 
@@ -90,7 +93,7 @@ export class DataDir {
 
   /** Opens the cluster, or makes one. `given` are settings the user asked for: one that differs from the stored one throws UsageError. */
   open(
-    wanted: Pick<ClusterConfig, "podCidr" | "serviceCidr" | "clusterDomain" | "etcd" | "controlPlanes">,
+    wanted: Pick<ClusterConfig, "podCidr" | "serviceCidr" | "clusterDomain" | "etcd" | "controlPlanes" | "storageMediaType">,
     given: ReadonlySet<string>,
   ): ClusterFile {
     const flags = { podCidr: "pod-cidr", serviceCidr: "service-cidr", clusterDomain: "cluster-domain" } as const;
@@ -109,7 +112,8 @@ export class DataDir {
           `--control-planes ${wanted.controlPlanes}: ${this.path} holds a cluster of ${planes}, which can't change: leave the flag out, choose another --data-dir, or 'kubun down --purge' first`,
         );
       }
-      return openStored(stored, wanted.etcd, given, this.path);
+      const { storageMediaType = stored.storageMediaType } = wanted;
+      return { ...openStored(stored, wanted.etcd, given, this.path), ...(storageMediaType ? { storageMediaType } : {}) };
     }
     try {
       mkdirSync(this.path, { recursive: true, mode: 0o700 });
@@ -123,12 +127,13 @@ export class DataDir {
       throw new UsageError(`--data-dir ${this.path} can't be used: ${(e as Error).message}`);
     }
     const id = randomBytes(4).toString("hex");
-    const { podCidr, serviceCidr, clusterDomain, etcd, controlPlanes } = wanted;
+    const { podCidr, serviceCidr, clusterDomain, etcd, controlPlanes, storageMediaType } = wanted;
     const made = {
       podCidr,
       serviceCidr,
       clusterDomain,
       ...(etcd ? { etcd } : {}),
+      ...(storageMediaType ? { storageMediaType } : {}),
       ...(controlPlanes && controlPlanes > 1 ? { controlPlanes } : {}),
     };
     const cluster: ClusterFile = { format: FORMAT, id, ...made, createdAt: new Date().toISOString(), runDir: runDirOf(id) };

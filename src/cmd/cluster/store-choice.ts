@@ -3,10 +3,18 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { TlsClientOptions } from "../../rpc/types.ts";
-import { list, optionalText, text, UsageError } from "../flags.ts";
+import { type Flag, list, optionalText, text, UsageError } from "../flags.ts";
+import { type StorageMediaType, storageMediaType } from "../storage-media-type.ts";
 import { checkEndpoints } from "../store-client.ts";
 import type { ClusterFile } from "./state.ts";
 import type { EtcdSettings } from "./up-options.ts";
+
+/** Without it an etcd gets upstream's own form, since upstream's apiserver may use the same etcd one day. */
+const mediaType: Flag<StorageMediaType | undefined> = {
+  ...storageMediaType,
+  fallback: undefined,
+  help: `${storageMediaType.help} (default application/json, the faster one, in a store of the cluster's own; application/vnd.kubernetes.protobuf in an etcd)`,
+};
 
 /** Of `up`; upstream's names. */
 export const etcdFlags = {
@@ -15,6 +23,7 @@ export const etcdFlags = {
   "etcd-certfile": optionalText("FILE", "certificate to show it"),
   "etcd-keyfile": optionalText("FILE", "its key"),
   "etcd-prefix": text("PREFIX", "/registry", "where objects begin in it"),
+  "storage-media-type": mediaType,
 };
 
 type EtcdFlagValues = {
@@ -60,6 +69,15 @@ export function etcdTls(etcd: EtcdSettings): TlsClientOptions {
     }
   };
   return { ca: read("etcd-cafile", etcd.caFile), cert: read("etcd-certfile", etcd.certFile), key: read("etcd-keyfile", etcd.keyFile) };
+}
+
+/** How an apiserver of the cluster uses its store. */
+export function storageOptions({ etcd, storageMediaType }: Pick<ClusterFile, "etcd" | "storageMediaType">): {
+  storePrefix?: string;
+  storageMediaType: StorageMediaType;
+} {
+  const form = storageMediaType ?? (etcd ? "application/vnd.kubernetes.protobuf" : "application/json");
+  return { storageMediaType: form, ...(etcd ? { storePrefix: etcd.prefix } : {}) };
 }
 
 /**

@@ -1,3 +1,5 @@
+import type { StorageMediaType } from "../storage-media-type.ts";
+
 /** A store that is not the cluster's own. Files are absolute paths. */
 export interface EtcdSettings {
   servers: string[];
@@ -26,6 +28,8 @@ export interface UpOptions {
   etcd?: EtcdSettings;
   /** How this very `up` is started again, where nobody watches it. */
   restart?: { command: string[]; cwd: string };
+  /** Undefined for what is best there. */
+  storageMediaType?: StorageMediaType;
   /** What -v asks for. */
   verbosity: number;
 }
