@@ -41,13 +41,15 @@ export default command({
     }
     const secure = clients.some((u) => u.secure) ? {} : { insecure: true };
     log.info("Ready to serve client requests", { name: values.name, urls: store.urls.join(","), ...secure });
-    await new Promise<void>((resolve) => {
-      for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+    const broken = await new Promise<Error | undefined>((resolve) => {
+      for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve(undefined));
       // It is no member any more.
-      store.member.onRemoved = resolve;
+      store.member.onRemoved = () => resolve(undefined);
+      store.member.onBroken = resolve;
     });
     await Promise.all(servers.map((s) => s.stop(true)));
     await store.stop();
+    if (broken) throw broken;
   },
 });
 

@@ -13,7 +13,7 @@ const noMount = process.getuid?.() === 0 && Bun.which("mount") ? undefined : "ne
 if (noMount) console.log(`skipped: a leader with a full disk: ${noMount}`);
 
 test.skipIf(noMount !== undefined)(
-  "a leader whose disk is full hands over, loses nothing, and follows again when there is room",
+  "a leader whose disk is full hands over, has the alarm raised everywhere, loses nothing, and follows again when there is room",
   async () => {
     const run = (...argv: string[]) => expect(Bun.spawnSync(argv).exitCode).toBe(0);
     const members = new Members({ segmentBytes: 256 * 1024 });
@@ -41,13 +41,26 @@ test.skipIf(noMount !== undefined)(
         "another leads",
         () => members.get("b").member.consensus.leader !== members.id("a") && members.get("b").member.consensus.leader !== 0n,
       );
-      expect(a.member.alarms).toEqual([{ memberId: members.id("a"), kind: "nospace" }]);
-      const refused = await put(a.client(), "x", new Uint8Array(1)).catch((e: Error) => e.message);
-      expect(refused).toBe("etcdserver: mvcc: database space exceeded");
-      for (let i = 0; i < 20; i++) await put(members.get("b").client(), `more${i}`, new Uint8Array(30_000));
+      const alarm = { memberId: members.id("a"), kind: "nospace" as const };
+      for (const name of ["a", "b", "c"]) {
+        const { member } = members.get(name);
+        await until(`${name} knows of the alarm`, () => member.alarms.length > 0);
+        expect([name, member.alarms]).toEqual([name, [alarm]]);
+        const refused = await put(members.get(name).client(), "x", new Uint8Array(1)).catch((e: Error) => e.message);
+        expect([name, refused]).toEqual([name, "etcdserver: mvcc: database space exceeded"]);
+      }
+      // Deleting is allowed, and needs only a majority.
+      const b = members.get("b");
+      expect((await b.client().txn([], [{ type: "delete", key: bytes("k0") }])).succeeded).toBe(true);
+      // Disarmed too early, it comes back.
+      await b.member.alarm(false, alarm);
+      await until("it is raised again", () => b.member.alarms.length > 0);
       rmSync(filler);
+      await until("it takes writes again", () => a.member.failure === undefined);
+      await b.member.alarm(false, alarm);
+      for (let i = 0; i < 20; i++) await put(b.client(), `more${i}`, new Uint8Array(30_000));
       await until("it has what it missed", () => a.member.state.mvcc.revision === members.get("b").member.state.mvcc.revision);
-      expect(a.member.failure).toBeUndefined();
+      expect([a.member.failure, a.member.alarms]).toEqual([undefined, []]);
       expect(await count(a.client())).toBe(await count(members.get("c").client()));
     } finally {
       await members.stopAll();

@@ -64,7 +64,7 @@ export interface Host {
   install(meta: SnapshotMeta): Promise<void>;
   /** Another role, term or leader. */
   status(status: Status): void;
-  /** The disk refuses; `broken` when it will until the next start. */
+  /** The disk refuses, once more each time that it is tried; `broken` when it will until the next start. */
   failed(error: WalError): void;
   /** It took a write again. */
   recovered(): void;
@@ -75,6 +75,8 @@ export interface Network {
   send(messages: readonly Message[]): void;
   /** When the connection to a member was made that stands, in milliseconds; undefined while there is none. */
   connectedSince(id: bigint): number | undefined;
+  /** Whether a member has said that it is about to stop. */
+  stopping(id: bigint): boolean;
 }
 
 export interface Timing {

@@ -58,6 +58,8 @@ const SLICE = 512;
 const RETRY_FULL_DISK = 1000;
 const PUBLISH_RETRY = 500;
 const VERSION_TIMEOUT = 2000;
+/** Milliseconds that the leader has to raise the alarm of a full disk. */
+const REPORT_TIMEOUT = 5000;
 
 export class Member implements Host {
   readonly state = new StateMachine();
@@ -86,6 +88,8 @@ export class Member implements Host {
   #stopping: Promise<void> | undefined;
   /** Told when this member was removed from its cluster, and has to stop. */
   onRemoved: () => void = () => {};
+  /** Told when the disk of one of several is broken: another start may find it well, and the others serve meanwhile. */
+  onBroken: (error: Error) => void = () => {};
   /** Told of another leader, or that there is none. */
   readonly leaderChanged = new Set<() => void>();
 
@@ -252,6 +256,17 @@ export class Member implements Host {
     return this.keeper.remainingAsLeader(id);
   }
 
+  async noSpaceAt(memberId: bigint): Promise<void> {
+    if (!this.#consensus.isLeader) throw new Refused("not-leader");
+    if (!this.state.alarms.some((a) => a.kind === "nospace" && a.memberId === memberId))
+      await this.propose({ type: "alarm", raise: true, alarm: { memberId, kind: "nospace" } });
+  }
+
+  stoppingAt(id: bigint): void {
+    this.#transport.stoppingAt(id);
+    this.#consensus.goneAt(id);
+  }
+
   /** Writes a snapshot now, and releases the log before it. */
   async snapshot(): Promise<void> {
     this.pace.from(this.state.index);
@@ -347,12 +362,17 @@ export class Member implements Host {
       this.#version.stop();
     }
     this.#leading = leads;
+    if (this.#failure?.error.noSpace) this.#reportNoSpace();
     for (const told of this.leaderChanged) told();
   }
 
   failed(error: WalError): void {
-    if (!this.#failure) this.#log.error("The write-ahead log takes no more writes", error, { broken: error.broken });
+    const before = this.#failure;
+    if (!before) this.#log.error("The write-ahead log takes no more writes", error, { broken: error.broken });
     this.#failure = { error, at: performance.now() };
+    if (this.#consensus.alone) return;
+    if (error.noSpace) this.#reportNoSpace();
+    else if (error.broken && !before?.error.broken) this.onBroken(error);
   }
 
   recovered(): void {
@@ -370,6 +390,11 @@ export class Member implements Host {
     setTimeout(() => this.onRemoved(), 500);
   }
 
+  /** Tells the others that it will stop, so that none hands over to it. */
+  announceStop(): void {
+    if (this.running) this.#transport.tellStopping();
+  }
+
   /** Idempotent. */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
@@ -378,6 +403,7 @@ export class Member implements Host {
 
   async #stop(): Promise<void> {
     if (!this.#lock) return;
+    this.#transport.tellStopping();
     this.leases.stop();
     this.#version.stop();
     await this.#consensus?.handOver();
@@ -387,6 +413,19 @@ export class Member implements Host {
     await this.snapshots.idle();
     this.#wal.close();
     this.#lock.release();
+  }
+
+  /**
+   * The alarm has to stand in the log, where this member can't write: the leader
+   * does it. Called again with each write that the disk refuses, so that an alarm
+   * which is disarmed too early comes back.
+   */
+  #reportNoSpace(): void {
+    // One that leads hands over first; one that is alone can only say so itself.
+    const leader = this.#consensus.isLeader ? undefined : this.#transport.peer(this.#consensus.leader);
+    leader?.reportNoSpace({}, { timeout: REPORT_TIMEOUT }).catch((error: unknown) => {
+      this.#log.info("Could not have the alarm NOSPACE raised; trying again", { error: String(error) }, 1);
+    });
   }
 
   /** What is refused before it is proposed, because of the state of this member. */

@@ -99,6 +99,8 @@ export class Store implements Component {
   }
 
   async stop(): Promise<void> {
+    // While clients end their calls, the other members hear of it.
+    this.member.announceStop();
     this.#stopCompaction?.();
     this.#stopChecks?.();
     await Promise.all(this.#listeners.splice(0).map((l) => l.close(100)));

@@ -59,6 +59,14 @@ export class Deadlines {
     return new Promise((resolve, reject) => this.#transfers.push({ target, since: performance.now(), resolve, reject }));
   }
 
+  /** The member that was to lead can't. */
+  gone(id: bigint): void {
+    this.#transfers = this.#transfers.filter((w) => {
+      if (w.target === id) w.reject(new Refused("bad-transferee"));
+      return w.target !== id;
+    });
+  }
+
   /** Resolves once an entry of this index is applied. */
   past(index: number): Promise<void> {
     return new Promise((resolve, reject) => this.#past.push({ index, since: performance.now(), resolve, reject }));

@@ -24,6 +24,7 @@ function follower(host: Partial<Host> = {}) {
       told();
     },
     connectedSince: () => 0,
+    stopping: () => false,
   };
   const wal = { append: async () => {} } as unknown as Wal;
   const nothing = { changed() {}, passed() {}, applied() {}, install: async () => {}, status() {}, failed() {}, recovered() {} };

@@ -191,13 +191,24 @@ export class RaftConsensus implements Consensus {
   }
 
   async handOver(): Promise<void> {
-    const [next] = this.#successors();
-    if (!this.isLeader || !next) return;
-    try {
-      await this.transfer(next.id);
-    } catch (error) {
-      logger("etcd").warn("Could not hand over leadership", { to: next.id.toString(16), error: String(error) });
+    const tried = new Set<bigint>();
+    for (;;) {
+      const next = this.#successors().find((f) => !tried.has(f.id));
+      if (!this.isLeader || !next) return;
+      tried.add(next.id);
+      try {
+        return await this.transfer(next.id);
+      } catch (error) {
+        logger("etcd").warn("Could not hand over leadership", { to: next.id.toString(16), error: String(error) });
+        // Who stops as well is known by now; who had its time and did not lead would only be waited for again.
+        if (!(error instanceof Refused) || error.refusal !== "bad-transferee") return;
+      }
     }
+  }
+
+  /** Another member can't be handed over to. */
+  goneAt(id: bigint): void {
+    this.#deadlines.gone(id);
   }
 
   /** Takes a message of another member. */
@@ -217,6 +228,7 @@ export class RaftConsensus implements Consensus {
 
   reportUnreachable(id: bigint): void {
     if (this.#stopped) return;
+    if (this.#network.connectedSince(id) === undefined) this.#deadlines.gone(id);
     this.#raft.reportUnreachable(id);
     this.#pump();
   }
@@ -392,8 +404,18 @@ export class RaftConsensus implements Consensus {
     }
     // Others may commit what this member can't write, so that its own clients are not told that it failed.
     if (this.#alone) this.#proposals.rejectAll(refusal());
-    if (!error.broken) this.#retrying = setTimeout(() => this.#disk.retry(), DISK_RETRY).unref();
+    this.#retry(error);
     this.#stepAside();
+  }
+
+  /** A disk that is full may have room later; what was a leader that can't write is one until somebody takes over. */
+  #retry(error: WalError): void {
+    const again = () => {
+      if (!error.broken) return this.#disk.retry();
+      this.#stepAside();
+      this.#retry(error);
+    };
+    this.#retrying = setTimeout(again, DISK_RETRY).unref();
   }
 
   #proposalOf(entry: Entry): Proposal | undefined {
@@ -410,7 +432,10 @@ export class RaftConsensus implements Consensus {
 
   /** Who could lead, the one with most of the log in front. */
   #successors(): FollowerStatus[] {
-    const able = this.#raft.followers.filter((f) => !f.learner && f.active && this.#network.connectedSince(f.id) !== undefined);
+    const network = this.#network;
+    const able = this.#raft.followers.filter(
+      (f) => !f.learner && f.active && network.connectedSince(f.id) !== undefined && !network.stopping(f.id),
+    );
     return able.sort((a, b) => b.match - a.match);
   }
 }

@@ -45,6 +45,8 @@ export class PeerLink {
   #streaming = false;
   #connectedAt: number | undefined;
   #closed = false;
+  /** The other member has said so; until it is connected anew. */
+  stopping = false;
   /** Bytes of messages, and messages or connections that were lost, for metrics. */
   sentBytes = 0;
   failures = 0;
@@ -139,6 +141,7 @@ export class PeerLink {
     const connected = () => {
       this.#connectedAt = performance.now();
       this.#probe.start();
+      this.stopping = false;
       if (this.#said) logger("etcd").info("Connected to a peer again", { peer: this.options.id.toString(16) });
       this.#said = "";
     };

@@ -33,6 +33,10 @@ export interface PeerHost {
   renewAsLeader(id: bigint): number;
   /** Seconds left, as the leader; -1 if there is none. Throws Refused. */
   remainingAsLeader(id: bigint): number;
+  /** Raises the alarm of a member whose disk is full, as the leader. Rejects with Refused. */
+  noSpaceAt(id: bigint): Promise<void>;
+  /** Another member is about to stop. */
+  stoppingAt(id: bigint): void;
 }
 
 const KINDS = ["add", "addLearner", "promote", "remove", "update"] as const;
@@ -106,6 +110,16 @@ export async function servePeers(host: PeerHost, { listen, tls, allowed }: PeerO
         return { id: done.id, index: BigInt(done.index) };
       }),
     renewLease: ({ id }, context) => known(context, () => ({ ttl: BigInt(host.renewAsLeader(id)) })),
+    reportNoSpace: (_, context) =>
+      known(context, async () => {
+        await host.noSpaceAt(check(context));
+        return {};
+      }),
+    reportStopping: (_, context) =>
+      known(context, () => {
+        host.stoppingAt(check(context));
+        return {};
+      }),
     leaseTimeToLive: ({ id }, context) => known(context, () => ({ ttl: BigInt(host.remainingAsLeader(id)) })),
     hashKV: ({ revision }, context) =>
       known(context, async () => {

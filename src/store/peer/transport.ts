@@ -1,5 +1,6 @@
 // The other members, as this one reaches them and is reached by them.
 
+import { logger } from "../../platform/log.ts";
 import type { Peer } from "../../rpc/gen/kubun/store/member_pb.ts";
 import type { RpcListener } from "../../rpc/server.ts";
 import type { Address, Client, RpcError, TlsClientOptions, TlsServerOptions } from "../../rpc/types.ts";
@@ -32,6 +33,11 @@ export interface TransportEvents extends SnapshotSource {
   removed(): void;
 }
 
+/** Milliseconds for the word that this member is about to stop. */
+const TELL = 1000;
+/** Who does not hear of it notices when it is gone. */
+const unheard = (error: unknown) => logger("etcd").info("A peer was not told that this member stops", { error: String(error) }, 2);
+
 export class Transport implements Network {
   readonly #identity: Identity;
   readonly #tls: TlsClientOptions | undefined;
@@ -44,6 +50,8 @@ export class Transport implements Network {
   #module: typeof import("./link.ts") | undefined;
   #loading: Promise<void> | undefined;
   #closed = false;
+  /** That this member will stop. */
+  #told = false;
   listeners: RpcListener[] = [];
 
   /** @param silence milliseconds after which a connection without an answer is given up */
@@ -91,6 +99,25 @@ export class Transport implements Network {
 
   connectedSince(id: bigint): number | undefined {
     return this.#links.get(id)?.connectedSince;
+  }
+
+  stopping(id: bigint): boolean {
+    return this.#links.get(id)?.stopping === true;
+  }
+
+  /** A member has said that it is about to stop. */
+  stoppingAt(id: bigint): void {
+    const link = this.#links.get(id);
+    if (link) link.stopping = true;
+  }
+
+  /** Tells the others that this member is about to stop; they need not answer. Idempotent. */
+  tellStopping(): void {
+    if (this.#told) return;
+    this.#told = true;
+    for (const link of this.#links.values()) {
+      if (link.connectedSince !== undefined) link.peer.reportStopping({}, { timeout: TELL }).catch(unheard);
+    }
   }
 
   /** The members that are connected now. */

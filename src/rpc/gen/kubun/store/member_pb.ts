@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kubun/store/member.proto.
  */
 export const file_kubun_store_member: GenFile = /*@__PURE__*/
-  fileDesc("ChhrdWJ1bi9zdG9yZS9tZW1iZXIucHJvdG8SC2t1YnVuLnN0b3JlIhEKD0Rlc2NyaWJlUmVxdWVzdCJnCg9EZXNjcmliZWRNZW1iZXISCgoCaWQYASABKAYSDAoEbmFtZRgCIAEoCRIRCglwZWVyX3VybHMYAyADKAkSEwoLY2xpZW50X3VybHMYBCADKAkSEgoKaXNfbGVhcm5lchgFIAEoCCKoAQoQRGVzY3JpYmVSZXNwb25zZRISCgpjbHVzdGVyX2lkGAEgASgGEhEKCW1lbWJlcl9pZBgCIAEoBhItCgdtZW1iZXJzGAMgAygLMhwua3VidW4uc3RvcmUuRGVzY3JpYmVkTWVtYmVyEhYKDnNlcnZlcl92ZXJzaW9uGAQgASgJEhcKD2NsdXN0ZXJfdmVyc2lvbhgFIAEoCRINCgVpbmRleBgGIAEoBCLLAQoUQ2hhbmdlTWVtYmVyc1JlcXVlc3QSNAoEa2luZBgBIAEoDjImLmt1YnVuLnN0b3JlLkNoYW5nZU1lbWJlcnNSZXF1ZXN0LktpbmQSCgoCaWQYAiABKAYSEQoJcGVlcl91cmxzGAMgAygJIl4KBEtpbmQSDAoIS0lORF9BREQQABIUChBLSU5EX0FERF9MRUFSTkVSEAESEAoMS0lORF9QUk9NT1RFEAISDwoLS0lORF9SRU1PVkUQAxIPCgtLSU5EX1VQREFURRAEIjIKFUNoYW5nZU1lbWJlcnNSZXNwb25zZRIKCgJpZBgBIAEoBhINCgVpbmRleBgCIAEoBCIfChFSZW5ld0xlYXNlUmVxdWVzdBIKCgJpZBgBIAEoAyIhChJSZW5ld0xlYXNlUmVzcG9uc2USCwoDdHRsGAEgASgDIigKGlBlZXJMZWFzZVRpbWVUb0xpdmVSZXF1ZXN0EgoKAmlkGAEgASgDIioKG1BlZXJMZWFzZVRpbWVUb0xpdmVSZXNwb25zZRILCgN0dGwYASABKAMiJQoRUGVlckhhc2hLVlJlcXVlc3QSEAoIcmV2aXNpb24YASABKAMiTgoSUGVlckhhc2hLVlJlc3BvbnNlEgwKBGhhc2gYASABKA0SGAoQY29tcGFjdF9yZXZpc2lvbhgCIAEoAxIQCghyZXZpc2lvbhgDIAEoAzKnAwoEUGVlchJHCghEZXNjcmliZRIcLmt1YnVuLnN0b3JlLkRlc2NyaWJlUmVxdWVzdBodLmt1YnVuLnN0b3JlLkRlc2NyaWJlUmVzcG9uc2USVgoNQ2hhbmdlTWVtYmVycxIhLmt1YnVuLnN0b3JlLkNoYW5nZU1lbWJlcnNSZXF1ZXN0GiIua3VidW4uc3RvcmUuQ2hhbmdlTWVtYmVyc1Jlc3BvbnNlEk0KClJlbmV3TGVhc2USHi5rdWJ1bi5zdG9yZS5SZW5ld0xlYXNlUmVxdWVzdBofLmt1YnVuLnN0b3JlLlJlbmV3TGVhc2VSZXNwb25zZRJkCg9MZWFzZVRpbWVUb0xpdmUSJy5rdWJ1bi5zdG9yZS5QZWVyTGVhc2VUaW1lVG9MaXZlUmVxdWVzdBooLmt1YnVuLnN0b3JlLlBlZXJMZWFzZVRpbWVUb0xpdmVSZXNwb25zZRJJCgZIYXNoS1YSHi5rdWJ1bi5zdG9yZS5QZWVySGFzaEtWUmVxdWVzdBofLmt1YnVuLnN0b3JlLlBlZXJIYXNoS1ZSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("ChhrdWJ1bi9zdG9yZS9tZW1iZXIucHJvdG8SC2t1YnVuLnN0b3JlIhEKD0Rlc2NyaWJlUmVxdWVzdCJnCg9EZXNjcmliZWRNZW1iZXISCgoCaWQYASABKAYSDAoEbmFtZRgCIAEoCRIRCglwZWVyX3VybHMYAyADKAkSEwoLY2xpZW50X3VybHMYBCADKAkSEgoKaXNfbGVhcm5lchgFIAEoCCKoAQoQRGVzY3JpYmVSZXNwb25zZRISCgpjbHVzdGVyX2lkGAEgASgGEhEKCW1lbWJlcl9pZBgCIAEoBhItCgdtZW1iZXJzGAMgAygLMhwua3VidW4uc3RvcmUuRGVzY3JpYmVkTWVtYmVyEhYKDnNlcnZlcl92ZXJzaW9uGAQgASgJEhcKD2NsdXN0ZXJfdmVyc2lvbhgFIAEoCRINCgVpbmRleBgGIAEoBCLLAQoUQ2hhbmdlTWVtYmVyc1JlcXVlc3QSNAoEa2luZBgBIAEoDjImLmt1YnVuLnN0b3JlLkNoYW5nZU1lbWJlcnNSZXF1ZXN0LktpbmQSCgoCaWQYAiABKAYSEQoJcGVlcl91cmxzGAMgAygJIl4KBEtpbmQSDAoIS0lORF9BREQQABIUChBLSU5EX0FERF9MRUFSTkVSEAESEAoMS0lORF9QUk9NT1RFEAISDwoLS0lORF9SRU1PVkUQAxIPCgtLSU5EX1VQREFURRAEIjIKFUNoYW5nZU1lbWJlcnNSZXNwb25zZRIKCgJpZBgBIAEoBhINCgVpbmRleBgCIAEoBCIfChFSZW5ld0xlYXNlUmVxdWVzdBIKCgJpZBgBIAEoAyIhChJSZW5ld0xlYXNlUmVzcG9uc2USCwoDdHRsGAEgASgDIigKGlBlZXJMZWFzZVRpbWVUb0xpdmVSZXF1ZXN0EgoKAmlkGAEgASgDIioKG1BlZXJMZWFzZVRpbWVUb0xpdmVSZXNwb25zZRILCgN0dGwYASABKAMiJQoRUGVlckhhc2hLVlJlcXVlc3QSEAoIcmV2aXNpb24YASABKAMiTgoSUGVlckhhc2hLVlJlc3BvbnNlEgwKBGhhc2gYASABKA0SGAoQY29tcGFjdF9yZXZpc2lvbhgCIAEoAxIQCghyZXZpc2lvbhgDIAEoAyIWChRSZXBvcnROb1NwYWNlUmVxdWVzdCIXChVSZXBvcnROb1NwYWNlUmVzcG9uc2UiFwoVUmVwb3J0U3RvcHBpbmdSZXF1ZXN0IhgKFlJlcG9ydFN0b3BwaW5nUmVzcG9uc2Uy2gQKBFBlZXISRwoIRGVzY3JpYmUSHC5rdWJ1bi5zdG9yZS5EZXNjcmliZVJlcXVlc3QaHS5rdWJ1bi5zdG9yZS5EZXNjcmliZVJlc3BvbnNlElYKDUNoYW5nZU1lbWJlcnMSIS5rdWJ1bi5zdG9yZS5DaGFuZ2VNZW1iZXJzUmVxdWVzdBoiLmt1YnVuLnN0b3JlLkNoYW5nZU1lbWJlcnNSZXNwb25zZRJNCgpSZW5ld0xlYXNlEh4ua3VidW4uc3RvcmUuUmVuZXdMZWFzZVJlcXVlc3QaHy5rdWJ1bi5zdG9yZS5SZW5ld0xlYXNlUmVzcG9uc2USZAoPTGVhc2VUaW1lVG9MaXZlEicua3VidW4uc3RvcmUuUGVlckxlYXNlVGltZVRvTGl2ZVJlcXVlc3QaKC5rdWJ1bi5zdG9yZS5QZWVyTGVhc2VUaW1lVG9MaXZlUmVzcG9uc2USSQoGSGFzaEtWEh4ua3VidW4uc3RvcmUuUGVlckhhc2hLVlJlcXVlc3QaHy5rdWJ1bi5zdG9yZS5QZWVySGFzaEtWUmVzcG9uc2USVgoNUmVwb3J0Tm9TcGFjZRIhLmt1YnVuLnN0b3JlLlJlcG9ydE5vU3BhY2VSZXF1ZXN0GiIua3VidW4uc3RvcmUuUmVwb3J0Tm9TcGFjZVJlc3BvbnNlElkKDlJlcG9ydFN0b3BwaW5nEiIua3VidW4uc3RvcmUuUmVwb3J0U3RvcHBpbmdSZXF1ZXN0GiMua3VidW4uc3RvcmUuUmVwb3J0U3RvcHBpbmdSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * @generated from message kubun.store.DescribeRequest
@@ -315,6 +315,58 @@ export const PeerHashKVResponseSchema: GenMessage<PeerHashKVResponse> = /*@__PUR
   messageDesc(file_kubun_store_member, 10);
 
 /**
+ * @generated from message kubun.store.ReportNoSpaceRequest
+ */
+export type ReportNoSpaceRequest = Message<"kubun.store.ReportNoSpaceRequest"> & {
+};
+
+/**
+ * Describes the message kubun.store.ReportNoSpaceRequest.
+ * Use `create(ReportNoSpaceRequestSchema)` to create a new message.
+ */
+export const ReportNoSpaceRequestSchema: GenMessage<ReportNoSpaceRequest> = /*@__PURE__*/
+  messageDesc(file_kubun_store_member, 11);
+
+/**
+ * @generated from message kubun.store.ReportNoSpaceResponse
+ */
+export type ReportNoSpaceResponse = Message<"kubun.store.ReportNoSpaceResponse"> & {
+};
+
+/**
+ * Describes the message kubun.store.ReportNoSpaceResponse.
+ * Use `create(ReportNoSpaceResponseSchema)` to create a new message.
+ */
+export const ReportNoSpaceResponseSchema: GenMessage<ReportNoSpaceResponse> = /*@__PURE__*/
+  messageDesc(file_kubun_store_member, 12);
+
+/**
+ * @generated from message kubun.store.ReportStoppingRequest
+ */
+export type ReportStoppingRequest = Message<"kubun.store.ReportStoppingRequest"> & {
+};
+
+/**
+ * Describes the message kubun.store.ReportStoppingRequest.
+ * Use `create(ReportStoppingRequestSchema)` to create a new message.
+ */
+export const ReportStoppingRequestSchema: GenMessage<ReportStoppingRequest> = /*@__PURE__*/
+  messageDesc(file_kubun_store_member, 13);
+
+/**
+ * @generated from message kubun.store.ReportStoppingResponse
+ */
+export type ReportStoppingResponse = Message<"kubun.store.ReportStoppingResponse"> & {
+};
+
+/**
+ * Describes the message kubun.store.ReportStoppingResponse.
+ * Use `create(ReportStoppingResponseSchema)` to create a new message.
+ */
+export const ReportStoppingResponseSchema: GenMessage<ReportStoppingResponse> = /*@__PURE__*/
+  messageDesc(file_kubun_store_member, 14);
+
+/**
  * @generated from service kubun.store.Peer
  */
 export const Peer: GenService<{
@@ -367,6 +419,26 @@ export const Peer: GenService<{
     methodKind: "unary";
     input: typeof PeerHashKVRequestSchema;
     output: typeof PeerHashKVResponseSchema;
+  },
+  /**
+   * The disk of the member that calls is full: the alarm is raised in its name. Only the leader does.
+   *
+   * @generated from rpc kubun.store.Peer.ReportNoSpace
+   */
+  reportNoSpace: {
+    methodKind: "unary";
+    input: typeof ReportNoSpaceRequestSchema;
+    output: typeof ReportNoSpaceResponseSchema;
+  },
+  /**
+   * The member that calls is about to stop: nobody hands over to it.
+   *
+   * @generated from rpc kubun.store.Peer.ReportStopping
+   */
+  reportStopping: {
+    methodKind: "unary";
+    input: typeof ReportStoppingRequestSchema;
+    output: typeof ReportStoppingResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kubun_store_member, 0);
