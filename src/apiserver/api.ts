@@ -107,10 +107,10 @@ export class Api {
       return found;
     }
     const resource = this.resource(target);
-    if (!target.subresource) return get(this.registry.storage, resource, target.namespace, target.name, resourceVersion);
+    if (!target.subresource) return get(resource, target.namespace, target.name, resourceVersion);
     const sub = this.subresource(resource, target.subresource);
     if (!sub.read) throw methodNotAllowed({ group: target.group, resource: target.resource }, "get");
-    const entry = await get(this.registry.storage, resource, target.namespace, target.name, resourceVersion);
+    const entry = await get(resource, target.namespace, target.name, resourceVersion);
     return sub.read(entry, resource);
   }
 
@@ -118,12 +118,12 @@ export class Api {
     this.authorize(context, "list", target);
     const virtual = this.virtual(target);
     if (virtual?.list) return virtual.list(options);
-    return list(this.registry.storage, this.resource(target), target.namespace, options, target.name);
+    return list(this.resource(target), target.namespace, options, target.name);
   }
 
   async watch(context: RequestContext, target: Target, options: WatchOptions): Promise<Watcher> {
     this.authorize(context, "watch", target);
-    return watch(this.registry.storage, this.resource(target), target.namespace, options, target.name);
+    return watch(this.resource(target), target.namespace, options, target.name);
   }
 
   async create(context: RequestContext, target: Target, body: Body): Promise<Written> {

@@ -8,7 +8,6 @@ import type { Resources } from "./registry/resources.ts";
 import type { Fresh } from "./registry/strategy.ts";
 import { loopback } from "./request.ts";
 import { objectKey } from "./storage/keys.ts";
-import type { Storage } from "./storage/storage.ts";
 
 const namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
@@ -46,10 +45,10 @@ const plurals: Record<string, [group: string, version: string, plural: string]> 
 };
 
 /** Creates what is missing, all in one transaction, and adds to roles what they lack. The cache is loaded. */
-export async function bootstrap(storage: Storage, resources: Resources, now: number): Promise<void> {
+export async function bootstrap(resources: Resources, now: number): Promise<void> {
   const creationTimestamp = timestamp(now);
   const all = objects();
-  await updateRoles(storage, resources, all);
+  await updateRoles(resources, all);
   const missing = all.flatMap((o) => {
     const resource = resources.need(...plurals[o.kind!]!);
     const key = objectKey(o.metadata.namespace, o.metadata.name!);
@@ -57,14 +56,14 @@ export async function bootstrap(storage: Storage, resources: Resources, now: num
     const { kind, apiVersion, metadata, ...rest } = o;
     const object = { kind, apiVersion, metadata: { ...metadata, uid: crypto.randomUUID(), creationTimestamp }, ...rest } as Fresh;
     resource.strategy.prepareCreate?.(object, { user: loopback });
-    return [{ bucket: resource.bucket, key, object: deepFreeze(object) }];
+    return [{ storage: resource.storage, bucket: resource.bucket, key, object: deepFreeze(object) }];
   });
-  if (missing.length) await storage.createAll(missing);
+  for (const [storage, part] of Map.groupBy(missing, (o) => o.storage)) await storage.createAll(part);
 }
 
-async function updateRoles(storage: Storage, resources: Resources, wanted: readonly KubeObject[]): Promise<void> {
+async function updateRoles(resources: Resources, wanted: readonly KubeObject[]): Promise<void> {
   for (const o of wanted) {
-    const { bucket } = resources.need(...plurals[o.kind!]!);
+    const { storage, bucket } = resources.need(...plurals[o.kind!]!);
     const key = objectKey(o.metadata.namespace, o.metadata.name!);
     const live = bucket.get(key);
     if (!live || !reconciled(live.object, o)) continue;

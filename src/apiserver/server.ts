@@ -31,11 +31,15 @@ import { ServiceAllocation } from "./services/services.ts";
 import { admissionSource, rbacSource, tokenLookup } from "./sources.ts";
 import type { ProtobufForm, StorageMediaType } from "./storage/codec.ts";
 import { Compactor } from "./storage/compactor.ts";
+import { StorageSizes } from "./storage/sizes.ts";
 import { Storage } from "./storage/storage.ts";
+import { Storages } from "./storage/storages.ts";
 import { token } from "./subresources/token.ts";
 
 export interface ApiServerOptions {
   store: StoreClient;
+  /** Stores of resources that lie elsewhere, by "group/resource"; not of Services and their addresses. */
+  storeOverrides?: ReadonlyMap<string, StoreClient>;
   /** Where objects begin in the store; "/registry". */
   storePrefix?: string;
   /** How new objects are stored; JSON, which the start is fastest with. */
@@ -44,6 +48,10 @@ export interface ApiServerOptions {
   leaseReuse?: number;
   /** Milliseconds between compactions of the store; 0 for none. 5 minutes. */
   compactionInterval?: number;
+  /** Milliseconds between questions for the size of the store; 0 for none. 30 seconds. */
+  sizeInterval?: number;
+  /** Whether /metrics counts the objects of each resource; true. */
+  countObjects?: boolean;
   /** Milliseconds that the store may take to answer /livez and /readyz; 2 000. */
   healthcheckTimeout?: number;
   readycheckTimeout?: number;
@@ -82,14 +90,15 @@ export interface ApiServerOptions {
 export class ApiServer implements Component {
   readonly name = "kube-apiserver";
   readonly #options: ApiServerOptions;
-  readonly #storage: Storage;
+  readonly #storages: Storages;
   readonly #registry: Registry;
   readonly #api: Api;
   readonly #authenticator: Authenticator;
   readonly #documents: Documents;
   readonly #services: ServiceAllocation;
   readonly #networks: readonly Network[];
-  readonly #compactor: Compactor;
+  readonly #compactors: readonly Compactor[];
+  readonly #sizes: StorageSizes;
   readonly #endpoints: EndpointLeases | undefined;
   #app: Promise<App> | undefined;
   #listeners: Listener[] = [];
@@ -98,19 +107,21 @@ export class ApiServer implements Component {
 
   constructor(options: ApiServerOptions) {
     this.#options = options;
-    const storage = new Storage(options.store, options.storePrefix ?? "/registry", protobufForm, {
-      mediaType: options.storageMediaType,
-      leaseReuse: options.leaseReuse,
-    });
-    const resources = new Resources(storage);
+    const { storePrefix = "/registry", storageMediaType: mediaType, leaseReuse } = options;
+    const open = (client: StoreClient) => new Storage(client, storePrefix, protobufForm, { mediaType, leaseReuse });
+    const storages = new Storages(options.store, options.storeOverrides ?? new Map(), open);
+    const storage = storages.main;
+    const resources = new Resources(storages);
     const authorizer = new RbacAuthorizer(rbacSource(resources));
     const hooks = new Map<string, Hook>();
-    this.#storage = storage;
-    this.#compactor = new Compactor(options.store);
+    this.#storages = storages;
+    const clients = storages.all.map((s) => s.client);
+    this.#compactors = clients.map((client) => new Compactor(client));
+    this.#sizes = new StorageSizes(clients);
     this.#registry = {
       storage,
       resources,
-      admission: new Admission(admissionSource(storage, resources)),
+      admission: new Admission(admissionSource(resources)),
       hooks,
       now: options.now ?? Date.now,
     };
@@ -149,16 +160,18 @@ export class ApiServer implements Component {
     // The sockets' code loads while the cache does.
     const opened = listen.length ? this.#http() : undefined;
     opened?.catch(() => undefined);
-    await this.#storage.start();
+    await this.#storages.start();
     // Whoever gets through has to find the roles: without them everybody would be refused.
-    await bootstrap(this.#storage, this.#registry.resources, this.#registry.now());
+    await bootstrap(this.#registry.resources, this.#registry.now());
     await opened;
     for (const at of listen) await this.#listen(at);
     await this.#services.start();
     const port = Number(new URL(this.#address ?? "https://127.0.0.1:6443").port || 443);
     await ensureKubernetesService(this.#registry, this.#networks, port);
     await this.#endpoints?.start(port);
-    if (this.#options.compactionInterval !== 0) this.#compactor.start(this.#options.compactionInterval);
+    const { compactionInterval, sizeInterval = 30_000 } = this.#options;
+    if (compactionInterval !== 0) for (const compactor of this.#compactors) compactor.start(compactionInterval);
+    if (sizeInterval !== 0) this.#sizes.start(sizeInterval);
     this.#problem = undefined;
   }
 
@@ -172,6 +185,7 @@ export class ApiServer implements Component {
           inflight: new InFlight(this.#options.maxRequestsInFlight, this.#options.maxMutatingRequestsInFlight),
           health: this.#checks(),
           documents: this.#documents,
+          metrics: { countObjects: this.#options.countObjects ?? true, sizes: this.#sizes },
           connect: new Connect(this.#api, new KubeletClient({ tls: this.#options.kubeletClient ?? {} })),
         }),
     );
@@ -201,19 +215,20 @@ export class ApiServer implements Component {
   #checks(): HealthChecks {
     const ping = () => undefined;
     const { healthcheckTimeout = 2000, readycheckTimeout = 2000 } = this.#options;
-    const etcd = () => this.#storage.check(healthcheckTimeout);
-    const readiness = () => this.#storage.check(readycheckTimeout);
-    const informers = () => (this.#storage.ready ? undefined : "the watch cache is loading");
+    const [main, ...others] = this.#storages.all;
+    const informers = () => (this.#storages.ready ? undefined : "the watch cache is loading");
     const live = new Map<string, Check>([
       ["ping", ping],
       ["log", ping],
-      ["etcd", etcd],
+      ["etcd", () => main!.check(healthcheckTimeout)],
+      ...others.map((s, i): [string, Check] => [`etcd-override-${i}`, () => s.check(healthcheckTimeout)]),
     ]);
     return {
       live,
       ready: new Map<string, Check>([
         ...live,
-        ["etcd-readiness", readiness],
+        ["etcd-readiness", () => main!.check(readycheckTimeout)],
+        ...others.map((s, i): [string, Check] => [`etcd-override-readiness-${i}`, () => s.check(readycheckTimeout)]),
         ["informer-sync", informers],
         ["shutdown", () => this.#problem],
       ]),
@@ -239,9 +254,10 @@ export class ApiServer implements Component {
   async stop(): Promise<void> {
     this.#problem = "stopped";
     await this.#endpoints?.stop();
-    this.#compactor.stop();
+    for (const compactor of this.#compactors) compactor.stop();
+    this.#sizes.stop();
     this.#services.stop();
-    this.#storage.stop();
+    this.#storages.stop();
     await Promise.all(this.#listeners.splice(0).map((l) => l.close(200)));
   }
 }

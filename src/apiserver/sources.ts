@@ -6,7 +6,6 @@ import type { RbacSource } from "./auth/rbac.ts";
 import type { ServiceAccountTokenOptions } from "./auth/service-account-tokens.ts";
 import type { Resources } from "./registry/resources.ts";
 import { objectKey } from "./storage/keys.ts";
-import type { Storage } from "./storage/storage.ts";
 
 const rbacGroup = "rbac.authorization.k8s.io";
 
@@ -41,18 +40,18 @@ export function tokenLookup(resources: Resources): ServiceAccountTokenOptions["l
   };
 }
 
-export function admissionSource(storage: Storage, resources: Resources): AdmissionSource {
-  const bucket = (group: string, plural: string) => resources.need(group, "v1", plural).bucket;
+export function admissionSource(resources: Resources): AdmissionSource {
   return {
     // What the cache has not seen yet may have been made a moment ago.
     async get(group, resource, namespace, name) {
       const key = objectKey(namespace, name);
-      const found = bucket(group, resource);
-      return (found.get(key) ?? (await storage.get(found, key)))?.object;
+      const { storage, bucket } = resources.need(group, "v1", resource);
+      return (bucket.get(key) ?? (await storage.get(bucket, key)))?.object;
     },
     list: (group, resource) =>
-      bucket(group, resource)
-        .all()
+      resources
+        .need(group, "v1", resource)
+        .bucket.all()
         .map((e) => e.object),
   };
 }

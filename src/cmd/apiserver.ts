@@ -6,6 +6,7 @@ import { setVerbosity } from "../platform/log.ts";
 import { bool, choice, command, duration, type Flag, integer, list, optionalText, text, UsageError, verbosity } from "./flags.ts";
 import { servingCertificate } from "./health-server.ts";
 import { runComponent, untilSignal } from "./run-component.ts";
+import { openOverrides, serversOverrides } from "./servers-overrides.ts";
 import { storageMediaType } from "./storage-media-type.ts";
 import { checkEndpoints, storeThere } from "./store-client.ts";
 
@@ -59,9 +60,12 @@ export default command({
     "etcd-certfile": optionalText("FILE", "certificate to show the store"),
     "etcd-keyfile": optionalText("FILE", "its key"),
     "etcd-prefix": text("PREFIX", "/registry", "where objects begin in the store"),
+    "etcd-servers-overrides": serversOverrides,
     "etcd-compaction-interval": duration(300_000, "how often the store's history is compacted; 0 for never by this server"),
     "etcd-healthcheck-timeout": duration(2_000, "how long the store may take to answer /livez and /healthz"),
     "etcd-readycheck-timeout": duration(2_000, "how long it may take to answer /readyz"),
+    "etcd-count-metric-poll-period": duration(60_000, "how old counts of objects in /metrics may be; 0 for no counts"),
+    "etcd-db-metric-poll-interval": duration(30_000, "how often the store is asked for its size; 0 for never"),
     "storage-backend": storageBackend,
     "storage-media-type": storageMediaType,
     "lease-reuse-duration-seconds": integer("N", 60, "for how long objects that expire share a lease of the store", [0, 86_400]),
@@ -116,16 +120,18 @@ export default command({
     const wrong = checkNetworks(o["service-cluster-ip-range"]);
     if (wrong) throw new UsageError(`--service-cluster-ip-range: ${wrong}`);
     const keyFiles = o["service-account-key-file"];
-    const store = new EtcdClient({
-      endpoints: o["etcd-servers"],
-      tls: { ca: file("etcd-cafile"), cert: file("etcd-certfile"), key: file("etcd-keyfile") },
-    });
+    const etcdTls = { ca: file("etcd-cafile"), cert: file("etcd-certfile"), key: file("etcd-keyfile") };
+    const store = new EtcdClient({ endpoints: o["etcd-servers"], tls: etcdTls });
+    const overrides = openOverrides(o["etcd-servers-overrides"], (endpoints) => new EtcdClient({ endpoints, tls: etcdTls }));
     const options: ApiServerOptions = {
       store,
+      storeOverrides: overrides,
       storePrefix: o["etcd-prefix"],
       storageMediaType: o["storage-media-type"],
       leaseReuse: o["lease-reuse-duration-seconds"],
       compactionInterval: o["etcd-compaction-interval"],
+      sizeInterval: o["etcd-db-metric-poll-interval"],
+      countObjects: o["etcd-count-metric-poll-period"] > 0,
       healthcheckTimeout: o["etcd-healthcheck-timeout"],
       readycheckTimeout: o["etcd-readycheck-timeout"],
       listen: [{ host: bind, port: o["secure-port"] }],
@@ -152,7 +158,8 @@ export default command({
       maxMutatingRequestsInFlight: o["max-mutating-requests-inflight"],
     };
     try {
-      if (!(await storeThere(store, untilSignal()))) return 0;
+      const ended = untilSignal();
+      for (const each of [store, ...new Set(overrides.values())]) if (!(await storeThere(each, ended))) return 0;
       return await runComponent(new ApiServer(options));
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
@@ -160,7 +167,7 @@ export default command({
       if (code === "EADDRNOTAVAIL" || code === "EACCES") throw new UsageError(`--bind-address ${bind}: ${message}`);
       throw error;
     } finally {
-      await options.store.close();
+      for (const each of [store, ...new Set(overrides.values())]) await each.close();
     }
   },
 });

@@ -8,14 +8,14 @@ const PATIENCE = 60_000;
 const INTERVAL = 1000;
 
 /** Throws UsageError for what is no address of a store. */
-export function checkEndpoints(endpoints: readonly string[]): void {
+export function checkEndpoints(endpoints: readonly string[], flag = "etcd-servers"): void {
   for (const endpoint of endpoints) {
     const local = /^unixs?:\/\/.+$/.test(endpoint);
     const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
     const remote = url && ["http:", "https:"].includes(url.protocol) && url.hostname !== "" && url.pathname === "/" && url.search === "";
     if (!local && !remote)
       throw new UsageError(
-        `invalid value ${JSON.stringify(endpoint)} for flag --etcd-servers: must be like "https://10.0.0.1:2379", an http://, https:// or unix:// URL`,
+        `invalid value ${JSON.stringify(endpoint)} for flag --${flag}: must be like "https://10.0.0.1:2379", an http://, https:// or unix:// URL`,
       );
   }
 }

@@ -64,3 +64,65 @@ export async function startEtcd(flags: readonly string[] = [], scheme: "http" | 
     await Bun.sleep(20);
   }
 }
+
+export interface EtcdMembers extends AsyncDisposable {
+  /** http://host:port of each. */
+  endpoints: string[];
+  /** Ends a member at once. */
+  kill(index: number): Promise<void>;
+  /** Starts it again on its data. */
+  start(index: number): void;
+}
+
+/** Starts several etcds as one cluster; resolves when each of them serves. */
+export async function startEtcdMembers(count: number): Promise<EtcdMembers> {
+  const dir = mkdtempSync(join(tmpdir(), "kubun-etcds-"));
+  const ports = freePorts(2 * count);
+  const members = Array.from({ length: count }, (_, i) => ({
+    name: `m${i}`,
+    client: `http://127.0.0.1:${ports[2 * i]}`,
+    peer: `http://127.0.0.1:${ports[2 * i + 1]}`,
+  }));
+  const children: Bun.Subprocess[] = [];
+  const start = (i: number) => {
+    const { name, client, peer } = members[i]!;
+    const flags = {
+      name,
+      "data-dir": join(dir, name),
+      "listen-client-urls": client,
+      "advertise-client-urls": client,
+      "listen-peer-urls": peer,
+      "initial-advertise-peer-urls": peer,
+      "initial-cluster": members.map((m) => `${m.name}=${m.peer}`).join(),
+      logger: "zap",
+      "log-level": "error",
+    };
+    const args = Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`);
+    children[i] = Bun.spawn(["etcd", ...args], { stdout: "ignore", stderr: "ignore" });
+  };
+  const kill = async (i: number) => {
+    children[i]!.kill("SIGKILL");
+    await children[i]!.exited;
+  };
+  const stop = async () => {
+    await Promise.all(children.map((_, i) => kill(i)));
+    rmSync(dir, { recursive: true, force: true });
+  };
+  for (let i = 0; i < count; i++) start(i);
+  const deadline = performance.now() + 30_000;
+  for (const { client } of members) {
+    while (
+      !(await fetch(`${client}/health`).then(
+        (r) => r.ok,
+        () => false,
+      ))
+    ) {
+      if (performance.now() > deadline) {
+        await stop();
+        throw new Error("the etcds do not serve");
+      }
+      await Bun.sleep(20);
+    }
+  }
+  return { endpoints: members.map((m) => m.client), kill, start, [Symbol.asyncDispose]: stop };
+}

@@ -8,6 +8,7 @@ import { type Api, unknownPath } from "../api.ts";
 import type { Authenticator } from "../auth/authenticator.ts";
 import type { Connect } from "../kubelet/connect.ts";
 import { anonymous, type UserInfo } from "../request.ts";
+import type { StorageSizes } from "../storage/sizes.ts";
 import type { Documents } from "./documents.ts";
 import { type HealthChecks, health } from "./health.ts";
 import { impersonated } from "./impersonation.ts";
@@ -29,6 +30,7 @@ export interface AppOptions {
   inflight: InFlight;
   health: HealthChecks;
   documents: Documents;
+  metrics: { countObjects: boolean; sizes: StorageSizes };
   connect: Connect;
 }
 
@@ -175,12 +177,14 @@ export class App {
 
   #metricsText(): Reply {
     const objects = new Map<string, number>();
-    for (const { info, bucket, conversion } of this.#options.api.registry.resources.all())
-      if (!conversion) objects.set(info.group ? `${info.plural}.${info.group}` : info.plural, bucket.size);
+    const { countObjects, sizes } = this.#options.metrics;
+    if (countObjects)
+      for (const { info, bucket, conversion } of this.#options.api.registry.resources.all())
+        if (!conversion) objects.set(info.group ? `${info.plural}.${info.group}` : info.plural, bucket.size);
     return new Reply(
       200,
       { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
-      this.metrics.text(this.#options.inflight, objects),
+      this.metrics.text(this.#options.inflight, objects, sizes.all()),
     );
   }
 }

@@ -23,6 +23,7 @@ export class ApiMetrics {
   readonly #inflight = this.#set.gauge("apiserver_current_inflight_requests", "Requests being worked on, by kind.");
   readonly #watches = this.#set.gauge("apiserver_longrunning_requests", "Watches, logs, proxies and streams that are open.");
   readonly #objects = this.#set.gauge("apiserver_storage_objects", "Objects in the store at the time of the question, by resource.");
+  readonly #size = this.#set.gauge("apiserver_storage_size_bytes", "Size of the storage database file physically allocated in bytes.");
   readonly #memory = this.#set.gauge("process_resident_memory_bytes", "Resident memory of the process.");
   readonly #cpu = this.#set.gauge("process_cpu_seconds_total", "User and system time of the process.");
   readonly #started = this.#set.gauge("process_start_time_seconds", "When the process started, since the epoch.");
@@ -36,10 +37,15 @@ export class ApiMetrics {
     this.#watches.inc(by, { ...labels, component: "apiserver" });
   }
 
-  text(inflight: { readOnly: number; mutating: number }, objects: Iterable<[resource: string, count: number]>): string {
+  text(
+    inflight: { readOnly: number; mutating: number },
+    objects: Iterable<[resource: string, count: number]>,
+    sizes: Iterable<[store: string, bytes: number]>,
+  ): string {
     this.#inflight.set(inflight.readOnly, { request_kind: "readOnly" });
     this.#inflight.set(inflight.mutating, { request_kind: "mutating" });
     for (const [resource, count] of objects) this.#objects.set(count, { resource });
+    for (const [id, bytes] of sizes) this.#size.set(bytes, { storage_cluster_id: id });
     const { user, system } = process.cpuUsage();
     this.#memory.set(process.memoryUsage.rss());
     this.#cpu.set((user + system) / 1e6);

@@ -84,8 +84,8 @@ export class Connect {
   }
 
   async #find(plural: string, namespace: string | undefined, name: string) {
-    const { bucket } = this.#api.registry.resources.need("", "v1", plural);
-    const found = await this.#api.registry.storage.get(bucket, namespace ? `${namespace}/${name}` : name);
+    const { storage, bucket } = this.#api.registry.resources.need("", "v1", plural);
+    const found = await storage.get(bucket, namespace ? `${namespace}/${name}` : name);
     if (!found) throw notFound({ resource: plural }, name);
     return found.object;
   }

@@ -93,8 +93,8 @@ export async function remove(
   options: DeleteOptions = {},
 ): Promise<Deleted> {
   checkDeleteOptions(options);
-  const { storage, admission } = registry;
-  const { info, bucket } = resource;
+  const { admission } = registry;
+  const { info, storage, bucket } = resource;
   let dry: Deleted | undefined;
   const hook = hookOf(registry, resource);
   let claim: Claim | undefined;
@@ -142,7 +142,7 @@ export async function removeCollection(
   selection: ListOptions,
 ): Promise<{ entries: Entry[]; resourceVersion: string }> {
   checkDeleteOptions(options);
-  const found = await list(registry.storage, resource, namespace, selection);
+  const found = await list(resource, namespace, selection);
   const entries: Entry[] = [];
   const queue = [...found.entries];
   const worker = async () => {

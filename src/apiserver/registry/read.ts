@@ -5,7 +5,6 @@ import { badRequest, gone, invalid, notFound } from "../../api/status.ts";
 import type { ListOptions } from "../../client/transport.ts";
 import { Entry } from "../storage/entry.ts";
 import { objectKey } from "../storage/keys.ts";
-import type { Storage } from "../storage/storage.ts";
 import type { Resource } from "./resources.ts";
 import { find, type Selection, scopeOf, select, selects } from "./select.ts";
 
@@ -52,13 +51,8 @@ export function parseVersion(text: string | undefined): number {
 }
 
 /** One object. Without a resourceVersion it is the newest; with one, at least as new. */
-export async function get(
-  storage: Storage,
-  resource: Resource,
-  namespace: string | undefined,
-  name: string,
-  resourceVersion?: string,
-): Promise<Entry> {
+export async function get(resource: Resource, namespace: string | undefined, name: string, resourceVersion?: string): Promise<Entry> {
+  const { storage } = resource;
   const key = objectKey(namespace, name);
   let entry: Entry | undefined;
   if (resourceVersion) {
@@ -91,26 +85,21 @@ function decodeToken(text: string): Token {
 }
 
 /** A collection, or a page of it. */
-export async function list(
-  storage: Storage,
-  resource: Resource,
-  namespace: string | undefined,
-  options: ListOptions,
-  name?: string,
-): Promise<ListResult> {
+export async function list(resource: Resource, namespace: string | undefined, options: ListOptions, name?: string): Promise<ListResult> {
   const selection = select(resource, namespace, options.labelSelector, options.fieldSelector, name);
+  const { storage } = resource;
   const { limit = 0 } = options;
   if (options.continue) {
     if (options.resourceVersion && options.resourceVersion !== "0")
       throw badRequest("specifying resource version is not allowed when using continue");
-    return page(storage, resource, selection, decodeToken(options.continue), limit);
+    return page(resource, selection, decodeToken(options.continue), limit);
   }
   const wanted = parseVersion(options.resourceVersion);
   if (options.resourceVersionMatch && !options.resourceVersion)
     throw badRequest("resourceVersionMatch is forbidden unless resourceVersion is provided");
   if (options.resourceVersionMatch === "Exact") {
     if (wanted === 0) throw badRequest('resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
-    return page(storage, resource, selection, { v: "meta.k8s.io/v1", rv: wanted, start: "" }, limit);
+    return page(resource, selection, { v: "meta.k8s.io/v1", rv: wanted, start: "" }, limit);
   }
   const read = () => firstPage(storage.revision, resource, selection, limit);
   if (!options.resourceVersion) {
@@ -120,7 +109,7 @@ export async function list(
     // A page of what nothing is left out of is read with no more than it holds.
     const small = limit > 0 && limit < size && !selection.matches && !selection.index;
     const newest = { v: "meta.k8s.io/v1", rv: 0, start: "" } as const;
-    return storage.fresh(bucket, scope, read, small ? () => page(storage, resource, selection, newest, limit) : undefined);
+    return storage.fresh(bucket, scope, read, small ? () => page(resource, selection, newest, limit) : undefined);
   }
   await storage.until(wanted);
   return read();
@@ -141,7 +130,7 @@ function firstPage(revision: number, resource: Resource, selection: Selection, l
 }
 
 /** A later page, or a list at an old revision: read from the store's history. */
-async function page(storage: Storage, resource: Resource, selection: Selection, token: Token, limit: number): Promise<ListResult> {
+async function page(resource: Resource, selection: Selection, token: Token, limit: number): Promise<ListResult> {
   const below = selection.namespace === undefined ? "" : `${selection.namespace}/`;
   const entries: Entry[] = [];
   let from = below + token.start;
@@ -150,7 +139,7 @@ async function page(storage: Storage, resource: Resource, selection: Selection, 
   let left = 0;
   while (more) {
     const want = limit ? Math.max(limit - entries.length, 1) : 0;
-    const part = await storage.rangeAt(
+    const part = await resource.storage.rangeAt(
       resource.bucket,
       below,
       from,

@@ -28,6 +28,7 @@ export interface Hook {
 }
 
 export interface Registry {
+  /** Of most resources, and of what is kept beside them. */
   readonly storage: Storage;
   readonly resources: Resources;
   readonly admission: Admission;

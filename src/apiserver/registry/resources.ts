@@ -4,6 +4,7 @@ import { type KindInfo, kinds } from "../../api/schema.ts";
 import type { Bucket } from "../storage/bucket.ts";
 import { collectionKey } from "../storage/keys.ts";
 import type { Storage } from "../storage/storage.ts";
+import type { Storages } from "../storage/storages.ts";
 import { type Conversion, conversions } from "./conversion.ts";
 import { strategies } from "./strategies.ts";
 import type { Strategy } from "./strategy.ts";
@@ -11,6 +12,7 @@ import type { Strategy } from "./strategy.ts";
 export interface Resource {
   readonly info: KindInfo;
   readonly strategy: Strategy;
+  readonly storage: Storage;
   readonly bucket: Bucket;
   /** Absent where the served version is the stored one. */
   readonly conversion?: Conversion;
@@ -35,14 +37,14 @@ export const virtualKinds: readonly KindInfo[] = kinds.filter(isVirtual);
 export class Resources {
   readonly #byPath = new Map<string, Resource>();
 
-  constructor(storage: Storage) {
-    for (const info of kinds) if (!isVirtual(info)) this.add(storage, info);
+  constructor(storages: Storages) {
+    for (const info of kinds) if (!isVirtual(info)) this.add(storages.of(info.group, info.plural), info);
   }
 
   add(storage: Storage, info: KindInfo, strategy: Strategy = strategies[`${info.group}/${info.plural}`] ?? {}, custom = false): Resource {
     const bucket = storage.addBucket(collectionKey(info.group, info.plural, custom), strategy.indexes);
     const conversion = conversions[`${info.group}/${info.version}/${info.kind}`];
-    const resource: Resource = { info, strategy, bucket, ...(conversion ? { conversion } : {}) };
+    const resource: Resource = { info, strategy, storage, bucket, ...(conversion ? { conversion } : {}) };
     this.#byPath.set(`${info.group}/${info.version}/${info.plural}`, resource);
     return resource;
   }

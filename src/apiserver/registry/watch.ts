@@ -123,25 +123,20 @@ const bookmarks = new WeakMap<Storage, Bookmarks>();
  * Starts a watch. Throws 410 where the version is too old, 400 on options that
  * do not go together. The caller closes the watcher.
  */
-export async function watch(
-  storage: Storage,
-  resource: Resource,
-  namespace: string | undefined,
-  options: WatchOptions,
-  name?: string,
-): Promise<Watcher> {
+export async function watch(resource: Resource, namespace: string | undefined, options: WatchOptions, name?: string): Promise<Watcher> {
   const selection = select(resource, namespace, options.labelSelector, options.fieldSelector, name);
+  const { storage } = resource;
   const wanted = parseVersion(options.resourceVersion);
   checkOptions(options);
-  const begin = () => started(storage, resource, selection, options, wanted);
+  const begin = () => started(resource, selection, options, wanted);
   if (!options.resourceVersion) return storage.fresh(resource.bucket, scopeOf(resource, selection), begin);
   await storage.until(wanted);
   return begin();
 }
 
 /** A watch from what the cache has now; nothing here waits, so that no change is missed or told twice. */
-function started(storage: Storage, resource: Resource, selection: Selection, options: WatchOptions, wanted: number): Watcher {
-  const { bucket } = resource;
+function started(resource: Resource, selection: Selection, options: WatchOptions, wanted: number): Watcher {
+  const { storage, bucket } = resource;
   const watcher = new Watcher(resource);
   const initial = options.sendInitialEvents ?? wanted === 0;
   if (initial) {

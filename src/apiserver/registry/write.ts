@@ -68,8 +68,8 @@ export async function create(
 }
 
 async function createNamed(registry: Registry, resource: Resource, context: RequestContext, given: Fresh, tracked = false): Promise<Entry> {
-  const { storage, admission } = registry;
-  const { info, strategy, bucket } = resource;
+  const { admission } = registry;
+  const { info, strategy, storage, bucket } = resource;
   const now = timestamp(registry.now());
   let object = identify(resource, given);
   const meta = object.metadata;
@@ -158,8 +158,7 @@ export async function update(
   transform: Transform,
   options: UpdateOptions = {},
 ): Promise<{ entry: Entry; created: boolean }> {
-  const { storage } = registry;
-  const { strategy, bucket } = resource;
+  const { strategy, storage, bucket } = resource;
   const key = objectKey(namespace, name);
   let claim: Claim | undefined;
   let created = false;

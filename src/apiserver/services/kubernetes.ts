@@ -27,7 +27,7 @@ export async function ensure(
   const copy = () => structuredClone(wanted) as Fresh;
   const once = async () => {
     try {
-      const { object } = await get(registry.storage, resource, wanted.metadata.namespace, wanted.metadata.name!);
+      const { object } = await get(resource, wanted.metadata.namespace, wanted.metadata.name!);
       const found = object as unknown as Record<string, unknown>;
       if (fields.every((f) => deepEqual(found[f], wanted[f]))) return;
       await update(registry, resource, context, wanted.metadata.namespace, wanted.metadata.name!, (current) => ({

@@ -77,7 +77,7 @@ export const eviction: Subresource = {
   async create(registry, resource, context, target, object) {
     const { name } = object.metadata;
     if (name && name !== target.name) throw badRequest("name in URL does not match name in Eviction object");
-    const pod = (await get(registry.storage, resource, target.namespace, target.name)).object as Stored;
+    const pod = (await get(resource, target.namespace, target.name)).object as Stored;
     const options: DeleteOptions = { ...object.deleteOptions };
     const as = { ...context, dryRun: context.dryRun || object.deleteOptions?.dryRun?.includes("All") };
     if (!canIgnoreBudget(pod)) {

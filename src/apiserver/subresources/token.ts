@@ -25,7 +25,7 @@ async function boundTo(
       `cannot bind token for serviceaccount ${JSON.stringify(account.metadata.name)} to object of type /${apiVersion}, Kind=${kind}`,
     );
   const resource = registry.resources.need("", "v1", plural);
-  const { object } = await get(registry.storage, resource, kind === "Node" ? undefined : namespace, name);
+  const { object } = await get(resource, kind === "Node" ? undefined : namespace, name);
   const uid = object.metadata.uid ?? "";
   if (ref.uid && ref.uid !== uid)
     throw conflict(
@@ -48,7 +48,7 @@ export function token(tokens: ServiceAccountTokens): Subresource {
   return {
     kind: info,
     async create(registry, resource, _context, target, object) {
-      const account = (await get(registry.storage, resource, target.namespace, target.name)).object;
+      const account = (await get(resource, target.namespace, target.name)).object;
       // Go writes a missing lifetime as null.
       const { expirationSeconds, ...rest } = (object.spec ?? {}) as authn.TokenRequestSpec;
       const spec = { ...rest, expirationSeconds: expirationSeconds ?? 3600 };
