@@ -214,7 +214,10 @@ export default command({
       }
       if (given.has("nodes") && stored.nodes !== options.nodes)
         throw new UsageError(`--nodes ${options.nodes}: the cluster in ${dir.path} runs with ${stored.nodes}: 'kubun down' first, then up`);
-      dir.open(options, given as ReadonlySet<string>);
+      const wanted = dir.open(options, given as ReadonlySet<string>).controlPlanes ?? 1;
+      const planes = stored.controlPlanes ?? 1;
+      if (wanted !== planes)
+        throw new UsageError(`--control-planes ${wanted}: the cluster in ${dir.path} runs with ${planes}: 'kubun down' first, then up`);
       process.stdout.write(`already running at ${stored.server} (process ${stored.pid})\n${hint(stored.kubeconfig)}`);
       return 0;
     }

@@ -327,3 +327,38 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
     expect(left(id)).toEqual([]);
   }, 90_000);
 });
+
+describe.skipIf(missing !== undefined)("one control plane that becomes three", () => {
+  test("has what it had, in a store of three, of which any two go on", async () => {
+    await using cluster = await TestCluster.up();
+    await cluster.kubectl(["apply", "-f", join(root, "examples/hello")]);
+    await cluster.kubectl(["rollout", "status", "deployment/hello", "--timeout=60s"]);
+    const three = ["up", "--detach", ...cluster.flags, "--control-planes=3"];
+    const running = await kubun(three);
+    expect(running.stderr).toContain("runs with 1: 'kubun down' first, then up");
+    expect(running.code).toBe(2);
+    await kubun(["down", `--data-dir=${cluster.dataDir}`], { timeout: 60_000 });
+    cluster.flags.push("--control-planes=3");
+    await cluster.start();
+    await cluster.kubectl(["rollout", "status", "deployment/hello", "--timeout=120s"]);
+    const components = async () =>
+      (JSON.parse((await kubun(["status", `--data-dir=${cluster.dataDir}`, "-o", "json"])).stdout) as { components: Row[] }).components;
+    const members = (await components()).filter((r) => r.name === "etcd");
+    expect(members.map((r) => r.node)).toEqual(PLANES);
+    const pki = (file: string) => join(cluster.dataDir, "pki/etcd", file);
+    const list = await ok(
+      [
+        ...["etcdctl", `--endpoints=${members[2]!.address}`, `--cacert=${pki("ca.crt")}`, `--cert=${pki("client.crt")}`],
+        ...[`--key=${pki("client.key")}`, "member", "list"],
+      ],
+      { env: { ETCDCTL_API: "3" } },
+    );
+    // Its name, where it is, and that it has a vote.
+    for (const plane of PLANES) expect(list).toMatch(new RegExp(`started, ${plane}, https://\\S+:2380, https://\\S+:2379, false`));
+    // The one that had it all alone.
+    process.kill(members[0]!.pid, "SIGKILL");
+    await until("a write without it", async () => (await cluster.tryKubectl(["create", "configmap", "without"])).code === 0, 60_000);
+    await until("it again", async () => (await components()).every((r) => r.healthy), 60_000);
+    expect(await cluster.kubectl(["get", "configmap", "without", "-o", "name"])).toContain("without");
+  }, 240_000);
+});

@@ -117,6 +117,7 @@ function loadAhead(runtime: NodeSpec["runtime"], store: "own" | "outside" | "non
 /** Starts a cluster; what had started is stopped again when a part of it can't. */
 export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>, progress: Progress): Promise<RunningCluster> {
   const dir = new DataDir(wanted.dataDir);
+  const before = dir.read()?.controlPlanes ?? 1;
   const cluster = dir.open(wanted, given);
   const options = { ...wanted, nodes: nodesWanted(wanted, cluster, given), controlPlanes: cluster.controlPlanes ?? 1 };
   try {
@@ -125,6 +126,11 @@ export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>
     unmarkEnding(cluster);
   } catch (e) {
     throw new UsageError(`--data-dir ${dir.path} can't be used: ${(e as Error).message}`);
+  }
+  const several = options.controlPlanes > 1;
+  if (options.controlPlanes > before && !cluster.etcd) {
+    const [{ markGrowing }, { planeDir }] = await Promise.all([import("./growing.ts"), import("./planes.ts")]);
+    markGrowing(dir, planeDir(0));
   }
   // Before the first part starts, so that `down` finds everything after a crash.
   dir.write({ ...cluster, pid: process.pid, startTime: processStartTime(process.pid)! });
@@ -151,7 +157,6 @@ export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>
       const { removeNodes } = await import("./further-nodes.ts");
       await progress.run("removing nodes", () => removeNodes(dir, cluster, surplus));
     }
-    const several = options.controlPlanes > 1;
     const furtherNodes = options.nodes > 1 && runtime !== "none";
     const hosts = furtherNodes || several ? await hostNetworkOf(cluster) : undefined;
     const ips = [ip, hosts?.gateway].filter((a) => a !== undefined);

@@ -1,9 +1,12 @@
 // One of several control planes: a member of the store, an apiserver on it, and
 // controllers and scheduler of which one plane's work at a time.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { StoreClient } from "../../client/etcd.ts";
 import type { Component } from "../../platform/component.ts";
 import { askStore, storeThere } from "../store-client.ts";
 import { type ComponentStatus, componentRows } from "./control.ts";
+import { growStore, isGrowing, joinStore } from "./growing.ts";
 import { Leading } from "./leading.ts";
 import { Pki } from "./pki.ts";
 import type { PlaneFile } from "./planes.ts";
@@ -17,8 +20,18 @@ const PEERS = 2380;
 
 export const memberUrl = (host: string) => `https://${host}:${PEERS}`;
 
-async function openMember(dir: DataDir, cluster: ClusterFile, plane: PlaneFile): Promise<Component & { client(): StoreClient }> {
-  if (cluster.etcd) return new (await import("./outside-store.ts")).OutsideStore(cluster.etcd);
+/** This plane's member, started; `grown` settles when the members that were still missing have been added. */
+interface OpenMember {
+  store: Component & { client(): StoreClient };
+  grown?: Promise<void>;
+}
+
+async function openMember(dir: DataDir, cluster: ClusterFile, plane: PlaneFile, ended: Promise<void>): Promise<OpenMember> {
+  if (cluster.etcd) {
+    const store = new (await import("./outside-store.ts")).OutsideStore(cluster.etcd);
+    await store.start();
+    return { store };
+  }
   const [{ Store }, pki] = await Promise.all([import("../../store/mod.ts"), Pki.open(dir.file("pki/etcd"))]);
   const name = planeName(plane.index);
   const host = plane.hosts[plane.index]!;
@@ -28,17 +41,35 @@ async function openMember(dir: DataDir, cluster: ClusterFile, plane: PlaneFile):
     { host, port },
     { host: "127.0.0.1", port },
   ];
-  return new Store({
-    name,
-    dataDir: dir.file(planeDir(plane.index), "etcd"),
-    listen: local(CLIENTS),
-    tls,
-    advertiseClientUrls: [`https://${host}:${CLIENTS}`],
-    peerUrls: [memberUrl(host)],
-    initialCluster: plane.hosts.map((h, i) => `${planeName(i)}=${memberUrl(h)}`).join(","),
-    initialClusterToken: cluster.id,
-    peer: { listen: [{ host, port: PEERS }], tls, clientTls: { cert, key, ca: pki.ca.cert } },
-  });
+  const dataDir = dir.file(planeDir(plane.index), "etcd");
+  const growing = isGrowing(dir);
+  const joins = growing && plane.index > 0 && !existsSync(join(dataDir, "wal"));
+  // One that is added knows those before it, which are all that there are then.
+  const hosts = joins ? plane.hosts.slice(0, plane.index + 1) : plane.hosts;
+  const make = () =>
+    new Store({
+      name,
+      dataDir,
+      listen: local(CLIENTS),
+      tls,
+      advertiseClientUrls: [`https://${host}:${CLIENTS}`],
+      peerUrls: [memberUrl(host)],
+      initialCluster: hosts.map((h, i) => `${planeName(i)}=${memberUrl(h)}`).join(","),
+      initialClusterToken: cluster.id,
+      ...(joins ? { initialClusterState: "existing" as const } : {}),
+      peer: { listen: [{ host, port: PEERS }], tls, clientTls: { cert, key, ca: pki.ca.cert } },
+    });
+  if (!growing) {
+    const store = make();
+    await store.start();
+    return { store };
+  }
+  const end = new AbortController();
+  void ended.then(() => end.abort());
+  if (joins) return { store: await joinStore(make, end.signal) };
+  const store = make();
+  await store.start();
+  return plane.index === 0 ? { store, grown: growStore(store, plane.hosts.map(memberUrl), dir, end.signal) } : { store };
 }
 
 /** Milliseconds that the store may take to answer when somebody asks how the plane is. */
@@ -82,7 +113,9 @@ export async function startPlane(
   try {
     const systems = Promise.all([import("../../apiserver/mod.ts"), import("../../controllers/mod.ts"), import("../../scheduler/mod.ts")]);
     systems.catch(() => {});
-    const store = await start(await openMember(dir, cluster, plane));
+    const { store, grown } = await progress.run("etcd", () => openMember(dir, cluster, plane, ended));
+    components.push(store);
+    grown?.catch(() => {});
     const [{ ApiServer }, { ControllerManager }, { Scheduler }] = await systems;
     const pki = await Pki.open(dir.file("pki"));
     const keys = pki.serviceAccountKeys();
@@ -123,6 +156,7 @@ export async function startPlane(
       ),
     );
     await start(leading("kube-scheduler", () => new Scheduler({ transport: transport("system:kube-scheduler") })));
+    await Promise.race([grown, ended]);
     return running;
   } catch (e) {
     for (const c of components.reverse()) await c.stop();

@@ -10,6 +10,7 @@ import { nthAddress, parseCidr } from "./cidr.ts";
 import type { ComponentStatus } from "./control.ts";
 import { ADMIN, type ControlPlane } from "./control-plane.ts";
 import { Front } from "./front.ts";
+import { takeOver } from "./growing.ts";
 import type { HostNetwork } from "./host-network.ts";
 import type { IssuingProcess } from "./issuing.ts";
 import { writeKubeconfig } from "./kubeconfig.ts";
@@ -126,6 +127,7 @@ export async function startControlPlanes(
     await progress.run(c.name, () => c.start());
   };
   try {
+    if (!cluster.etcd) takeOver(dir, planeDir(0));
     const front = new Front(
       options,
       dir,

@@ -21,7 +21,7 @@ export interface ClusterConfig {
   podCidr: string;
   serviceCidr: string;
   clusterDomain: string;
-  /** 1 where absent. */
+  /** 1 where absent; can grow. */
   controlPlanes?: number;
   /** The store, where it is not the cluster's own. */
   etcd?: EtcdSettings;
@@ -107,13 +107,18 @@ export class DataDir {
         }
       }
       const planes = stored.controlPlanes ?? 1;
-      if (given.has("control-planes") && wanted.controlPlanes !== planes) {
+      const more = given.has("control-planes") ? (wanted.controlPlanes ?? 1) : planes;
+      if (more < planes) {
         throw new UsageError(
-          `--control-planes ${wanted.controlPlanes}: ${this.path} holds a cluster of ${planes}, which can't change: leave the flag out, choose another --data-dir, or 'kubun down --purge' first`,
+          `--control-planes ${more}: ${this.path} holds a cluster of ${planes}, which can grow and not shrink: leave the flag out, choose another --data-dir, or 'kubun down --purge' first`,
         );
       }
       const { storageMediaType = stored.storageMediaType } = wanted;
-      return { ...openStored(stored, wanted.etcd, given, this.path), ...(storageMediaType ? { storageMediaType } : {}) };
+      return {
+        ...openStored(stored, wanted.etcd, given, this.path),
+        ...(storageMediaType ? { storageMediaType } : {}),
+        ...(more > 1 ? { controlPlanes: more } : {}),
+      };
     }
     try {
       mkdirSync(this.path, { recursive: true, mode: 0o700 });
