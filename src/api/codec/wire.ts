@@ -59,7 +59,9 @@ export class BackWriter {
   /** A non-negative safe integer. */
   varint(value: number): void {
     if (value < 128) {
-      this.#buffer[this.#room(1)] = value;
+      // First the room: it may be in another buffer.
+      const at = this.#room(1);
+      this.#buffer[at] = value;
       return;
     }
     let size = 2;
