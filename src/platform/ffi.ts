@@ -8,6 +8,7 @@ const signatures = {
   unshare: { args: [T.i32], returns: T.i32 },
   setns: { args: [T.i32, T.i32], returns: T.i32 },
   flock: { args: [T.i32, T.i32], returns: T.i32 },
+  posix_fadvise: { args: [T.i32, T.i64, T.i64, T.i32], returns: T.i32 },
   posix_fallocate: { args: [T.i32, T.i64, T.i64], returns: T.i32 },
   sethostname: { args: [T.ptr, T.u64], returns: T.i32 },
   mknod: { args: [T.ptr, T.u32, T.u64], returns: T.i32 },

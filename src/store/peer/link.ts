@@ -154,6 +154,8 @@ export class PeerLink {
     this.options.refused(error);
     if (this.#said === error.message) return;
     this.#said = error.message;
+    // Nobody has to look after one that has said that it stops.
+    if (this.stopping) return logger("etcd").info("A peer has stopped", { peer: this.options.id.toString(16) }, 1);
     logger("etcd").warn("A peer can't be reached", {
       peer: this.options.id.toString(16),
       urls: this.options.urls.join(),

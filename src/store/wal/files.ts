@@ -21,6 +21,13 @@ export function readAt(fd: number, position: number, length: number): Uint8Array
   return bytes.subarray(0, at);
 }
 
+const FADV_DONTNEED = 4;
+
+/** Has the kernel forget what it keeps of a file, but for what it still has to write: what is read then comes from the disk. */
+export function dropCached(fd: number): void {
+  libc().posix_fadvise(fd, 0n, 0n, FADV_DONTNEED);
+}
+
 const ENOSPC = 28;
 const EDQUOT = 122;
 

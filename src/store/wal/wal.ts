@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { syncDirectory } from "../../platform/files.ts";
-import { isNoSpace, reserve } from "./files.ts";
+import { dropCached, isNoSpace, reserve } from "./files.ts";
 import {
   CorruptFile,
   decodeSegmentHeader,
@@ -132,6 +132,7 @@ export class Wal {
     let lastIndex = 0;
     let ahead = false;
     let version = FORMAT_VERSION;
+    settle(found.at(-1)!.path);
     for (const [i, { number, path }] of found.entries()) {
       const bytes = readFileSync(path);
       const header = decodeSegmentHeader(path, bytes);
@@ -181,7 +182,6 @@ export class Wal {
     this.#end = this.#reserved = end;
     // What is left behind the end was never acknowledged, and must not be read as a frame later.
     ftruncateSync(this.#fd, end);
-    // A killed process may have written what no disk has yet; from now on it counts as durable.
     fsyncSync(this.#fd);
     if (torn) {
       this.cut = { file: current.path, offset: end };
@@ -293,10 +293,8 @@ export class Wal {
     try {
       for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at, bytes.length - at, offset + at);
     } catch (error) {
-      const broken = !isNoSpace(error);
-      const failure = new WalError(`write to ${path}: ${(error as Error).message}`, broken, error);
-      if (broken) this.#broken = failure;
-      else this.#forget(offset);
+      const failure = this.#failed(`write to ${path}`, error);
+      if (!failure.broken) this.#forget(offset);
       throw failure;
     }
   }
@@ -356,13 +354,20 @@ export class Wal {
     } catch (error) {
       if (fd >= 0) closeSync(fd);
       rmSync(aside, { force: true });
-      throw error instanceof WalError ? error : new WalError(`new segment ${path}: ${(error as Error).message}`, false, error);
+      throw error instanceof WalError ? error : this.#failed(`new segment ${path}`, error);
     }
     this.#fd = fd;
     this.#segments.push({ path, number, firstIndex });
     this.#end = header.length + state.length;
     this.#reserved = reserved;
     this.#nextFrame++;
+  }
+
+  /** Of a disk that is full, nothing is there and room may come; after anything else, what is there is unknown. */
+  #failed(what: string, error: unknown): WalError {
+    const failure = new WalError(`${what}: ${(error as Error).message}`, !isNoSpace(error), error);
+    if (failure.broken) this.#broken = failure;
+    return failure;
   }
 
   #reserveFirst(fd: number, path: string): number {
@@ -375,6 +380,21 @@ const hex = (n: number) => n.toString(16).padStart(16, "0");
 
 const noSpace = (path: string) =>
   new WalError(`write to ${path}: no space left on device`, false, Object.assign(new Error("no space left on device"), { code: "ENOSPC" }));
+
+/**
+ * Makes sure that what is read of a file is on the disk. A killed process may
+ * have written what no disk has yet; from now on that counts. And what an
+ * fdatasync failed for the kernel may still have in memory, and take for written.
+ */
+function settle(path: string): void {
+  const fd = openSync(path, "r+");
+  try {
+    fsyncSync(fd);
+    dropCached(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
 
 function listSegments(dir: string): { number: number; path: string }[] {
   return readdirSync(dir)

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { freePorts } from "../../../src/testing/ports.ts";
 import { must, run } from "./commands.ts";
+import { FailingDisk } from "./failing-disk.ts";
 import { Hosts } from "./hosts.ts";
 
 export const root = resolve(import.meta.dirname, "../../..");
@@ -19,6 +20,8 @@ export interface ClusterOptions {
   hosts?: boolean;
   /** Bytes of a file system of its own for each member's data. */
   diskBytes?: number;
+  /** Give each member's data a disk of its own that can be made to fail. */
+  failingDisks?: boolean;
   /** More flags for every member. */
   flags?: readonly string[];
 }
@@ -145,6 +148,9 @@ export class StoreCluster implements AsyncDisposable {
   readonly flags: readonly string[];
   readonly diskBytes: number | undefined;
   readonly members: Member[] = [];
+  /** Those that can be made to fail, by the members' order. */
+  readonly disks: FailingDisk[] = [];
+  readonly #failingDisks: boolean;
   readonly #mounts: string[] = [];
   #made = 0;
 
@@ -152,6 +158,7 @@ export class StoreCluster implements AsyncDisposable {
     this.kind = options.kind;
     this.flags = ["--initial-cluster-token", `test-${process.pid}-${clusters}`, ...(options.flags ?? [])];
     this.diskBytes = options.diskBytes;
+    this.#failingDisks = options.failingDisks === true;
     this.dir = mkdtempSync(join(tmpdir(), "kubun-store-"));
     if (options.hosts) this.hosts = new Hosts(clusters);
     clusters++;
@@ -187,6 +194,7 @@ export class StoreCluster implements AsyncDisposable {
       must("mount", "-t", "tmpfs", "-o", `size=${this.diskBytes}`, "kubun-test", member.dataDir);
       this.#mounts.push(member.dataDir);
     }
+    if (this.#failingDisks) this.disks.push(new FailingDisk(member.dataDir));
     this.members.push(member);
     return member;
   }
@@ -200,6 +208,7 @@ export class StoreCluster implements AsyncDisposable {
     for (const m of this.members) await m.kill();
     this.hosts?.remove();
     for (const dir of this.#mounts) run("umount", "-l", dir);
+    for (const disk of this.disks) disk[Symbol.dispose]();
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
