@@ -39,6 +39,30 @@ const CALLS = {
     stream(channel, method, options, (call) => sendAll(call, requests)),
 };
 
+/** Where the requests of a call go that are encoded already. */
+export interface RequestStream {
+  /** The promise, if there is one, resolves when there is room for the next. */
+  send(request: Uint8Array): Promise<void> | undefined;
+}
+
+/**
+ * Calls a method that takes a stream and gives one answer, without an iterator
+ * between: each request goes into the connection's output as it is given.
+ *
+ * @param ended called once, with the answer or what the call failed with
+ */
+export function openRequests(
+  channel: Channel,
+  method: DescMethod & { methodKind: "client_streaming" },
+  ended: (error: RpcError | undefined) => void,
+): RequestStream {
+  let opened: GrpcClientCall | undefined;
+  single(channel, method, {}, (call) => {
+    opened = call;
+  }).then(() => ended(undefined), ended);
+  return opened!;
+}
+
 function sendOne(call: GrpcClientCall, request: Message): void {
   call.send(request);
   call.endRequests();

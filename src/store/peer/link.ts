@@ -1,7 +1,7 @@
 // The way to one other member: a stream of messages that is made anew whenever
 // it ends. What can't be sent soon is dropped, because Raft repeats what matters.
 import { logger } from "../../platform/log.ts";
-import { type Channel, connect, createClient } from "../../rpc/client.ts";
+import { type Channel, connect, createClient, openRequests, type RequestStream } from "../../rpc/client.ts";
 import { Peer } from "../../rpc/gen/kubun/store/member_pb.ts";
 import { Raft } from "../../rpc/gen/kubun/store/raft_pb.ts";
 import type { Address, Client, RpcError, TlsClientOptions } from "../../rpc/types.ts";
@@ -41,7 +41,10 @@ export class PeerLink {
   #url = 0;
   #queue: Message[] = [];
   #bytes = 0;
-  #wake: (() => void) | undefined;
+  /** Where messages go once there is a connection. */
+  #requests: RequestStream | undefined;
+  /** The connection takes no more for now. */
+  #full = false;
   #streaming = false;
   #connectedAt: number | undefined;
   #closed = false;
@@ -76,6 +79,7 @@ export class PeerLink {
     return sendSnapshot(createClient(Raft, this.#channel), source, target);
   }
 
+  /** Takes a message; flush() sends it. */
   send(message: Message): void {
     if (this.#closed) return;
     const size = sizeOf(message);
@@ -87,14 +91,29 @@ export class PeerLink {
     this.#queue.push(message);
     this.#bytes += size;
     if (!this.#streaming) this.#stream();
-    this.#wake?.();
+  }
+
+  /** Gives the connection what was taken, as far as it has room. */
+  flush(): void {
+    while (this.#requests && !this.#full && this.#queue.length > 0) {
+      const batch = encodeMessages(this.#take());
+      this.sentBytes += batch.length;
+      const room = this.#requests.send(batch);
+      if (!room) continue;
+      const requests = this.#requests;
+      this.#full = true;
+      room.then(() => {
+        if (this.#requests !== requests) return;
+        this.#full = false;
+        this.flush();
+      });
+    }
   }
 
   close(): void {
     this.#closed = true;
     this.#probe.stop();
     this.#channel.close();
-    this.#wake?.();
   }
 
   #dial(): Channel {
@@ -114,10 +133,11 @@ export class PeerLink {
   #stream(): void {
     this.#streaming = true;
     const started = performance.now();
-    const stream = { live: true };
+    const over = new AbortController();
     const ended = (error?: RpcError) => {
-      stream.live = false;
-      this.#wake?.();
+      over.abort();
+      this.#requests = undefined;
+      this.#full = false;
       this.#probe.stop();
       if (this.#connectedAt !== undefined) this.disconnects++;
       this.#connectedAt = undefined;
@@ -138,16 +158,21 @@ export class PeerLink {
         if (this.#queue.length > 0 && !this.#closed) this.#stream();
       }, wait).unref();
     };
+    const requests = openRequests(this.#channel, Raft.method.send, ended);
     const connected = () => {
+      if (over.signal.aborted || this.#closed) return;
       this.#connectedAt = performance.now();
+      this.#requests = requests;
       this.#probe.start();
       this.stopping = false;
       if (this.#said) logger("etcd").info("Connected to a peer again", { peer: this.options.id.toString(16) });
       this.#said = "";
+      this.flush();
     };
-    createClient(Raft, this.#channel)
-      .send(this.#batches(stream, connected))
-      .then(() => ended(), ended);
+    const noConnection = () => {
+      // The call ends too, and tells why.
+    };
+    this.#channel.ready(over.signal).then(connected, noConnection);
   }
 
   #tell(error: RpcError): void {
@@ -161,23 +186,6 @@ export class PeerLink {
       urls: this.options.urls.join(),
       error: error.message,
     });
-  }
-
-  async *#batches(stream: { live: boolean }, connected: () => void) {
-    await this.#channel.ready();
-    if (stream.live) connected();
-    while (stream.live && !this.#closed) {
-      if (this.#queue.length === 0) {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-        this.#wake = undefined;
-        continue;
-      }
-      const batch = encodeMessages(this.#take());
-      this.sentBytes += batch.length;
-      yield batch;
-    }
   }
 
   #take(): Message[] {

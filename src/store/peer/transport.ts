@@ -95,6 +95,7 @@ export class Transport implements Network {
       else if (message.type === "propose" && link.connectedSince === undefined) this.#events.unsent(message);
       else link.send(message);
     }
+    for (const link of this.#links.values()) link.flush();
   }
 
   connectedSince(id: bigint): number | undefined {
