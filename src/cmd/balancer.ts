@@ -1,7 +1,7 @@
 // `kubun balancer`: one address for several apiservers of a cluster on this
 // machine. `up --control-planes` runs it.
 import { readFileSync } from "node:fs";
-import { setVerbosity } from "../platform/log.ts";
+import { logger, setVerbosity } from "../platform/log.ts";
 import { Balancer } from "./cluster/balancer.ts";
 import { componentRows, serveControl } from "./cluster/control.ts";
 import { type FrontFile, frontFile, frontRunDir } from "./cluster/front.ts";
@@ -10,6 +10,8 @@ import { DetachedProgress } from "./cluster/progress.ts";
 import { DataDir } from "./cluster/state.ts";
 import { command, integer, text, UsageError, verbosity } from "./flags.ts";
 import { untilSignal } from "./run-component.ts";
+
+const log = logger("balancer");
 
 export default command({
   name: "balancer",
@@ -42,7 +44,8 @@ export default command({
       const control = serveControl(frontRunDir(cluster), () => componentRows([balancer], ""));
       progress.send({ type: "ready", server: balancer.address, kubeconfig: "" });
       const stop = new AbortController();
-      const guarding = restart ? guard(dir, restart, stop.signal) : undefined;
+      const guarding =
+        restart && guard(dir, restart, stop.signal).catch((error: unknown) => log.error("Nobody starts up again any more", error));
       await ended;
       stop.abort();
       control.stop();

@@ -13,9 +13,9 @@ const log = logger("kube-apiserver");
 const TTL = 15;
 const INTERVAL = 10_000;
 /** Milliseconds until a renewal that failed is tried again. */
-const RETRY = 1000;
+const RETRY = 2000;
 /** Milliseconds that giving the lease back may take: without a quorum it runs out. */
-const RELEASE = 2000;
+const RELEASE = 1000;
 
 export interface EndpointLeasesOptions {
   registry: Registry;

@@ -53,7 +53,8 @@ export class Storage {
   readonly #progress = new Set<(revision: number) => void>();
   readonly #resets = new Set<() => void>();
   readonly #leaseReuse: number;
-  #lease: { id: Promise<bigint>; ttl: number; until: number; objects: number } | undefined;
+  /** By how long they last. */
+  readonly #leases = new Map<number, { id: Promise<bigint>; until: number; objects: number }>();
   #delay = 100;
 
   constructor(client: StoreClient, prefix: string, protobuf: ProtobufForm, options: StorageOptions = {}) {
@@ -411,17 +412,19 @@ export class Storage {
 
   async #leaseFor(ttl: number): Promise<bigint> {
     const now = performance.now();
-    if (!this.#lease || this.#lease.ttl !== ttl || this.#lease.until < now || this.#lease.objects >= leaseMaxObjects) {
+    let lease = this.#leases.get(ttl);
+    if (!lease || lease.until < now || lease.objects >= leaseMaxObjects) {
       const reuse = Math.min(this.#leaseReuse, Math.floor(ttl / 20));
       const id = this.#call(this.client.leaseGrant(ttl + reuse)).then((l) => l.id);
-      const lease = { id, ttl, until: now + reuse * 1000, objects: 0 };
-      this.#lease = lease;
+      const made = { id, until: now + reuse * 1000, objects: 0 };
+      lease = made;
+      this.#leases.set(ttl, made);
       id.catch(() => {
-        if (this.#lease === lease) this.#lease = undefined;
+        if (this.#leases.get(ttl) === made) this.#leases.delete(ttl);
       });
     }
-    this.#lease.objects++;
-    return this.#lease.id;
+    lease.objects++;
+    return lease.id;
   }
 
   /** Turns the store's errors into those of the API. */
@@ -430,7 +433,7 @@ export class Storage {
       return await work;
     } catch (error) {
       // It ran out, or belonged to a store that was restored: the next object gets another.
-      if (error instanceof StoreError && error.reason === "lease-not-found") this.#lease = undefined;
+      if (error instanceof StoreError && error.reason === "lease-not-found") this.#leases.clear();
       throw fromStore(error);
     }
   }
