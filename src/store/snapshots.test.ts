@@ -1,10 +1,14 @@
-// What compactions leave behind is freed, beside what else goes on.
+// What compactions leave behind is freed, and received snapshots are put in place, beside what else goes on.
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Collector } from "../testing/store-contract.ts";
+import { MemberMetrics } from "./metrics.ts";
 import { Store } from "./mod.ts";
+import { receivedPath } from "./snapshot/file.ts";
+import { Snapshots } from "./snapshots.ts";
+import { StateMachine } from "./state.ts";
 
 const bytes = (s: string) => new TextEncoder().encode(s);
 
@@ -52,3 +56,45 @@ test("a watch is told what is compacted in the very batch in which it happened",
   expect(seen.lines()).toEqual(["0", "1", "2", "3", "4"].map((value) => `put k=${value}`));
   expect(mvcc.compactRevision).toBe(mvcc.revision);
 });
+
+test("the state before is there, with turns for others, until all of a received snapshot takes its place", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "kubun-installed-"));
+  try {
+    const leader = new StateMachine();
+    const KEYS = 10_000;
+    for (let i = 0; i < KEYS; i++) leader.mvcc.write(() => leader.mvcc.put(`k${i}`, bytes(String(i)), 0n));
+    leader.lessor.grant(7n, 60, 0);
+    leader.index = KEYS;
+    leader.term = 1;
+    const { path, meta } = await new Snapshots(mkdirIn(dir, "leader"), leader, 512, new MemberMetrics()).take();
+
+    const own = new StateMachine();
+    own.mvcc.write(() => own.mvcc.put("before", bytes("x"), 0n));
+    const snapshots = new Snapshots(mkdirIn(dir, "own"), own, 512, new MemberMetrics());
+    copyFileSync(path, receivedPath(snapshots.dir));
+    const seen = new Set<string>();
+    let turns = 0;
+    let installed = false;
+    const installing = snapshots.install(meta).then(() => {
+      installed = true;
+    });
+    while (!installed) {
+      seen.add(`${own.mvcc.revision} ${own.mvcc.get("before") !== undefined} ${own.mvcc.get("k0") !== undefined} ${own.lessor.has(7n)}`);
+      turns++;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await installing;
+    seen.add(`${own.mvcc.revision} ${own.mvcc.get("before") !== undefined} ${own.mvcc.get("k0") !== undefined} ${own.lessor.has(7n)}`);
+    expect([...seen]).toEqual(["2 true false false", `${KEYS + 1} false true true`]);
+    // A chunk has at most some 500 versions.
+    expect(turns).toBeGreaterThan(KEYS / 1000);
+    expect([own.index, own.term]).toEqual([KEYS, 1]);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+function mkdirIn(dir: string, name: string): string {
+  mkdirSync(join(dir, name));
+  return join(dir, name);
+}

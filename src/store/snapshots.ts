@@ -1,15 +1,16 @@
 // A member's snapshots: written when the log has grown, read at the start, sent
 // to members that are far behind, and put in place of the state when one comes;
 // and what has to keep still meanwhile, the freeing of what was compacted.
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { syncDirectory } from "../platform/files.ts";
 import { logger } from "../platform/log.ts";
 import type { MemberMetrics } from "./metrics.ts";
 import type { SnapshotMeta } from "./raft/types.ts";
 import { SnapshotLoader, snapshotOf } from "./snapshot/content.ts";
-import { newestSnapshot, readSnapshot, receivedPath, snapshotPath, writeSnapshot } from "./snapshot/file.ts";
-import type { StateMachine } from "./state.ts";
+import { newestSnapshot, readSnapshot, receivedPath, type SnapshotId, snapshotPath, writeSnapshot } from "./snapshot/file.ts";
+import { StateMachine } from "./state.ts";
 
 export interface TakenSnapshot {
   readonly path: string;
@@ -24,6 +25,7 @@ export class Snapshots {
   #newest: TakenSnapshot | undefined;
   #taking: Promise<TakenSnapshot> | undefined;
   #pruning: Promise<void> | undefined;
+  #installing: Promise<void> | undefined;
   /** Readers of the history, which nothing is pruned under. */
   #holds = 0;
 
@@ -55,7 +57,7 @@ export class Snapshots {
     mkdirSync(this.dir, { recursive: true, mode: 0o700 });
     const found = newestSnapshot(this.dir);
     if (!found) return;
-    await this.#read(found.path, found);
+    await this.#read(found.path, found, this.#state);
   }
 
   /** Writes one of the state as it is now, or waits for the one being written. */
@@ -67,8 +69,19 @@ export class Snapshots {
     return this.#taking;
   }
 
-  /** Puts the one that was received in place of the state. On the disk when it resolves. */
-  async install(meta: SnapshotMeta): Promise<void> {
+  /**
+   * Puts the one that was received in place of the state, which goes on being
+   * read until then. On the disk when it resolves.
+   */
+  install(meta: SnapshotMeta): Promise<void> {
+    this.#installing = this.#install(meta).finally(() => {
+      this.#installing = undefined;
+      this.prune();
+    });
+    return this.#installing;
+  }
+
+  async #install(meta: SnapshotMeta): Promise<void> {
     await this.#taking?.catch(() => {});
     await this.#pruning;
     const path = snapshotPath(this.dir, meta);
@@ -77,13 +90,16 @@ export class Snapshots {
       renameSync(received, path);
       syncDirectory(this.dir);
     }
-    await this.#read(path, meta);
-    for (const name of readdirSync(this.dir)) if (join(this.dir, name) !== path) rmSync(join(this.dir, name), { force: true });
+    const next = new StateMachine();
+    await this.#read(path, meta, next, nextTurn);
+    this.#state.adopt(next);
+    // Large files take their time.
+    for (const name of readdirSync(this.dir)) if (join(this.dir, name) !== path) await rm(join(this.dir, name), { force: true });
   }
 
   /** Frees compacted versions in slices; not while anybody reads them. */
   prune(): void {
-    if (this.#pruning || this.#taking || this.#holds > 0) return;
+    if (this.#pruning || this.#taking || this.#installing || this.#holds > 0) return;
     this.#pruning = this.#prune();
   }
 
@@ -92,7 +108,7 @@ export class Snapshots {
     const start = performance.now();
     for (let done = false; !done; ) {
       // Not in the turn that compacts either: watches still have to be told what was applied with it.
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       const sliceStart = performance.now();
       done = this.#state.mvcc.prune(this.#slice);
       compactionPause.observe(performance.now() - sliceStart);
@@ -125,6 +141,7 @@ export class Snapshots {
   }
 
   async #take(): Promise<TakenSnapshot> {
+    await this.#installing?.catch(() => {});
     await this.#pruning;
     const { id, chunks } = snapshotOf(this.#state);
     const meta = { ...id, configuration: this.#state.membership.configuration };
@@ -134,19 +151,20 @@ export class Snapshots {
     return this.#newest;
   }
 
-  async #read(path: string, id: { index: number; term: number }): Promise<void> {
+  /**
+   * @param into empty
+   * @param pause between two chunks; without it, nothing else has its turn
+   */
+  async #read(path: string, { index, term }: SnapshotId, into: StateMachine, pause?: () => Promise<void>): Promise<void> {
     const now = performance.now();
-    let loader: SnapshotLoader | undefined;
+    const loader = new SnapshotLoader(into, { index, term });
     await readSnapshot(path, (chunk) => {
-      if (!loader) {
-        this.#state.reset();
-        loader = new SnapshotLoader(this.#state, id);
-      }
       loader.add(chunk, now);
+      return pause?.();
     });
-    if (!loader) throw new Error(`${path}: a snapshot has no head`);
     loader.finish();
-    const { index, term } = id;
-    this.#newest = { path, meta: { index, term, configuration: this.#state.membership.configuration } };
+    this.#newest = { path, meta: { index, term, configuration: into.membership.configuration } };
   }
 }
+
+const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));

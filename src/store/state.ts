@@ -4,7 +4,7 @@ import { Auth } from "./auth/auth.ts";
 import { permitCommand } from "./auth/check.ts";
 import type { Alarm, AnswerOf, Answers, Command } from "./command.ts";
 import { Lessor } from "./lease/lessor.ts";
-import { Membership, NO_MEMBERS } from "./membership/members.ts";
+import { Membership } from "./membership/members.ts";
 import { Refused } from "./mvcc/errors.ts";
 import { Mvcc } from "./mvcc/mvcc.ts";
 import { applyTxn, hasPut } from "./mvcc/txn.ts";
@@ -128,14 +128,16 @@ export class StateMachine {
     }
   }
 
-  /** Forgets everything, to begin with a snapshot. */
-  reset(): void {
-    this.mvcc.reset();
-    this.lessor.reset();
-    this.auth.restore({ enabled: false, revision: 1, users: [], roles: [] });
-    this.membership.restore(NO_MEMBERS);
-    this.#alarms = [];
-    this.index = this.term = 0;
+  /** Takes what another has, which is not to be used any more, in place of all it has. */
+  adopt(other: StateMachine): void {
+    this.mvcc.adopt(other.mvcc);
+    this.lessor.adopt(other.lessor);
+    this.auth.restore(other.auth.dump());
+    this.membership.restore(other.membership.state());
+    this.#alarms = [...other.alarms];
+    this.downgradeTarget = other.downgradeTarget;
+    this.index = other.index;
+    this.term = other.term;
   }
 
   /** Brings alarms back from a snapshot. */

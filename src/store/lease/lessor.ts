@@ -17,9 +17,9 @@ export interface Lease {
 }
 
 export class Lessor {
-  readonly #leases = new Map<bigint, Lease>();
+  #leases = new Map<bigint, Lease>();
   /** Min-heap by expiry as it was when pushed; an entry that a keep-alive outdated is pushed again. */
-  readonly #heap: { at: number; lease: Lease }[] = [];
+  #heap: { at: number; lease: Lease }[] = [];
 
   /** For metrics: what was asked of it since it was made. */
   granted = 0;
@@ -73,9 +73,10 @@ export class Lessor {
     for (const lease of this.#leases.values()) lease.expiry = now + lease.ttl * 1000;
   }
 
-  reset(): void {
-    this.#leases.clear();
-    this.#heap.length = 0;
+  /** Takes what another has, which is not to be used any more, in place of all it has. */
+  adopt(other: Lessor): void {
+    this.#leases = other.#leases;
+    this.#heap = other.#heap;
   }
 
   /** Takes a lease out; its keys are the caller's to delete. */

@@ -191,28 +191,44 @@ export class Mvcc {
     }
   }
 
-  /** Forgets everything. */
-  reset(): void {
-    this.keys = new Keyspace();
-    this.log = new EventLog(2);
-    this.#revision = 1;
-    this.#compacted = this.#pruned = this.#size = this.#peak = 0;
-  }
-
   /**
    * Starts from a snapshot: the pairs as of a compacted revision (0 for none), in order of
    * their keys, and what that revision changed. replay() adds the revisions after it.
    */
   restore(compacted: number, pairs: Iterable<Version>, changedThen: readonly Version[]): void {
+    this.restoreAt(compacted);
+    for (const v of pairs) this.restorePair(v);
+    this.restoreChanges(changedThen);
+  }
+
+  /** The first step of restore(). */
+  restoreAt(compacted: number): void {
     this.#compacted = this.#pruned = compacted;
     this.#revision = Math.max(1, compacted);
     this.log = new EventLog(Math.max(2, compacted));
-    if (compacted >= 2) this.log.push(changedThen.map((v) => ({ type: v.version === 0 ? "delete" : "put", kv: v })));
-    for (const v of pairs) {
-      this.keys.append(v.text, v);
-      this.#size += cost(v);
-      if (v.lease !== NO_LEASE) this.#leaseChanged(v.text, NO_LEASE, v.lease);
-    }
+  }
+
+  /** The second, for each pair. */
+  restorePair(v: Version): void {
+    this.keys.append(v.text, v);
+    this.#size += cost(v);
+    if (v.lease !== NO_LEASE) this.#leaseChanged(v.text, NO_LEASE, v.lease);
+  }
+
+  /** The third. */
+  restoreChanges(changedThen: readonly Version[]): void {
+    if (this.#compacted >= 2) this.log.push(changedThen.map((v) => ({ type: v.version === 0 ? "delete" : "put", kv: v })));
+  }
+
+  /** Takes what another has, which is not to be used any more, in place of all it has. */
+  adopt(other: Mvcc): void {
+    this.keys = other.keys;
+    this.log = other.log;
+    this.#revision = other.#revision;
+    this.#compacted = other.#compacted;
+    this.#pruned = other.#pruned;
+    this.#size = other.#size;
+    this.#peak = other.#peak;
   }
 
   /** Adds the changes of the next revision as a snapshot kept them. */

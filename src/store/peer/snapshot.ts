@@ -1,7 +1,7 @@
 // A snapshot's way to a member that is too far behind: the file, in chunks, and
 // what it stands for in front. The receiver writes it aside; it is used only
 // once it is there in full and Raft asks for it.
-import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, openSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
 import type { Histogram } from "../../platform/metrics.ts";
 import { type Raft, type SnapshotChunk, SnapshotMetaSchema } from "../../rpc/gen/kubun/store/raft_pb.ts";
 import { fromBinary, toBinary } from "../../rpc/protobuf.ts";
@@ -10,6 +10,7 @@ import type { InstallSnapshot, SnapshotMeta } from "../raft/types.ts";
 import { decodeMeta, encodeMeta } from "../raft/wire.ts";
 import { receivedPath } from "../snapshot/file.ts";
 import { crc32c } from "../wal/crc32c.ts";
+import { dataSync } from "../wal/files.ts";
 import type { Identity } from "../wal/format.ts";
 
 const CHUNK = 256 * 1024;
@@ -82,7 +83,8 @@ export async function receiveSnapshot(
     }
     if (!whole || !message) throw bad("it ended early");
     const start = performance.now();
-    fsyncSync(fd);
+    // Megabytes may have to reach the disk; the event loop does not wait for them.
+    await dataSync(fd);
     synced.observe((performance.now() - start) / 1000);
   } catch (error) {
     rmSync(temporary, { force: true });

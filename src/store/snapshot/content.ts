@@ -82,7 +82,6 @@ export class SnapshotLoader {
   readonly #state: StateMachine;
   readonly #id: SnapshotId;
   #head: Head["head"] | undefined;
-  readonly #pairs: Version[] = [];
   /** Changes of a revision that the next chunk may continue. */
   #revision: Version[] = [];
   #restored = false;
@@ -97,12 +96,13 @@ export class SnapshotLoader {
     const c = chunk as Partial<Head & { pairs: Packed | unknown[]; changes: Packed | unknown[] }>;
     if (c.head) {
       this.#head = c.head;
+      this.#state.mvcc.restoreAt(c.head.compactRevision);
       for (const [id, ttl] of c.head.leases) this.#state.lessor.grant(BigInt(id), ttl, now);
       this.#state.restoreAlarms(c.head.alarms.map((a) => ({ memberId: BigInt.asUintN(64, BigInt(a.memberId)), kind: a.kind })));
       if (c.head.auth) this.#state.auth.restore(c.head.auth);
       this.#state.downgradeTarget = c.head.downgradeTarget ?? "";
       if (c.head.membership) this.#state.membership.restore(fromPlain(c.head.membership));
-    } else if (c.pairs) visitVersions(c.pairs, (v) => this.#pairs.push(v));
+    } else if (c.pairs) visitVersions(c.pairs, (v) => this.#state.mvcc.restorePair(v));
     else if (c.changes) visitVersions(c.changes, (v) => this.#change(v));
     else throw new Error("a snapshot has a chunk of a kind that this version doesn't know");
   }
@@ -137,8 +137,7 @@ export class SnapshotLoader {
   #restore(changedThen: readonly Version[]): void {
     if (this.#restored) return;
     this.#restored = true;
-    this.#state.mvcc.restore(this.#head?.compactRevision ?? 0, this.#pairs, changedThen);
-    this.#pairs.length = 0;
+    this.#state.mvcc.restoreChanges(changedThen);
   }
 }
 

@@ -105,8 +105,12 @@ export async function writeSnapshot(dir: string, id: SnapshotId, chunks: Iterabl
   return path;
 }
 
-/** Reads the chunks of a snapshot, one at a time. Throws CorruptFile, or an Error if a newer version wrote it. */
-export async function readSnapshot(path: string, visit: (chunk: unknown) => void): Promise<void> {
+/**
+ * Reads the chunks of a snapshot, one at a time. Throws CorruptFile, or an Error if a newer version wrote it.
+ *
+ * @param visit what it returns is waited for before the next
+ */
+export async function readSnapshot(path: string, visit: (chunk: unknown) => Promise<void> | undefined): Promise<void> {
   const { decode } = bound(await codec());
   const fd = openSync(path, "r");
   try {
@@ -130,7 +134,8 @@ export async function readSnapshot(path: string, visit: (chunk: unknown) => void
         if (chunk.end !== count || at !== size) throw new CorruptFile(path, at, "the end mark is not where it should be");
         return;
       }
-      visit(chunk);
+      const taken = visit(chunk);
+      if (taken) await taken;
     }
   } finally {
     closeSync(fd);
