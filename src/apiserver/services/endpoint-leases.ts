@@ -35,6 +35,7 @@ export class EndpointLeases {
   #running: Promise<void> | undefined;
   #again = false;
   #stopped = false;
+  #failing = false;
   #port = 0;
 
   /** Before the cache is loaded, of which the leases are a part. */
@@ -86,10 +87,13 @@ export class EndpointLeases {
   async #tick(): Promise<void> {
     try {
       await this.#renew();
+      this.#failing = false;
       this.#plan(INTERVAL);
       this.#soon();
     } catch (error) {
-      log.warn("The lease of this server's endpoint could not be renewed", { err: error as Error });
+      // Once for as long as the store is away.
+      if (!this.#failing) log.warn("The lease of this server's endpoint could not be renewed", { err: error as Error });
+      this.#failing = true;
       this.#plan(RETRY);
     }
   }

@@ -1,5 +1,6 @@
 // Several apiservers on one store: what one gives out, no other does.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { unwrapMessage } from "../../api/codec/protobuf-decode.ts";
 import type * as core from "../../api/gen/core/v1.ts";
 import type * as networking from "../../api/gen/networking/v1.ts";
 import { isConflict, isNotFound, StatusError } from "../../api/status.ts";
@@ -193,6 +194,22 @@ describe("on a store of our own", () => {
     used.delete(30_003);
     await ports.repair();
     expect(await taken()).toEqual([30_001, 30_003]);
+  });
+
+  test("in upstream's form the list of ports is a RangeAllocation in protobuf, which servers of either form go on with", async () => {
+    const [store, at] = [new MemoryStore(), "/registry"];
+    const one = await apiServer(store, at, { storageMediaType: "application/vnd.kubernetes.protobuf" });
+    await one.create(services, service("a", { ports: [{ port: 80, nodePort: 30_009 }] }));
+    const { value } = (await store.range(portKey(at))).kvs[0]!;
+    const { apiVersion, kind, raw } = unwrapMessage(value);
+    expect([apiVersion, kind]).toEqual(["v1", "RangeAllocation"]);
+    // Fields 2, the range, and 3, the number 2^9.
+    expect(Buffer.from(raw).toString("hex")).toContain(`120b${Buffer.from("30000-32767").toString("hex")}1a020200`);
+    const two = await apiServer(store, at);
+    const refused = await two.create(services, service("b", { ports: [{ port: 80, nodePort: 30_009 }] })).catch((e: Error) => e.message);
+    expect(refused).toContain("provided port is already allocated");
+    await two.create(services, service("c", { ports: [{ port: 80, nodePort: 30_010 }] }));
+    expect((await audit(one, store, at)).portsTaken).toEqual([30_009, 30_010]);
   });
 
   test("servers that are told different ranges don't give out each other's ports", async () => {
