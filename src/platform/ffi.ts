@@ -17,6 +17,7 @@ const signatures = {
   lgetxattr: { args: [T.ptr, T.ptr, T.ptr, T.u64], returns: T.i64 },
   socket: { args: [T.i32, T.i32, T.i32], returns: T.i32 },
   connect: { args: [T.i32, T.ptr, T.u32], returns: T.i32 },
+  clock_gettime: { args: [T.i32, T.ptr], returns: T.i32 },
   ioctl: { args: [T.i32, T.u64, T.ptr], returns: T.i32 },
   __errno_location: { args: [], returns: T.ptr },
 } as const;

@@ -2,7 +2,7 @@
 // of consensus, and what consensus asks of the store.
 import type { AnswerOf, Command } from "./command.ts";
 import type { Refused } from "./mvcc/errors.ts";
-import type { ConfChange, Entry, FollowerStatus, Message, Position, SnapshotMeta, Status } from "./raft/types.ts";
+import type { ConfChange, Entry, FollowerStatus, Message, Position, ReadMode, SnapshotMeta, Status } from "./raft/types.ts";
 import type { WalError } from "./wal/wal.ts";
 
 /**
@@ -84,4 +84,6 @@ export interface Timing {
   tickMillis: number;
   /** Milliseconds of the shortest election timeout. */
   electionMillis: number;
+  /** What linearizable reads stand on. */
+  reads: ReadMode;
 }

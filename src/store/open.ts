@@ -2,6 +2,7 @@
 // from what it was told about its cluster.
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { bootTime } from "../platform/clock.ts";
 import { logger } from "../platform/log.ts";
 import { RaftConsensus } from "./consensus/driver.ts";
 import { CATCH_UP, Replay } from "./consensus/replay.ts";
@@ -109,7 +110,7 @@ export async function openMember(member: Member, options: MemberOptions): Promis
           {
             id: memberId,
             random: Math.random,
-            clock: () => performance.now(),
+            clock: bootTime,
             electionTicks: Math.round(electionTimeout / heartbeatInterval),
             tickMillis: heartbeatInterval,
             catchUpEntries,
@@ -117,7 +118,8 @@ export async function openMember(member: Member, options: MemberOptions): Promis
           stored ?? { hardState: { ...hardState, commit: Math.max(hardState.commit, base.index) }, base, entries: [] },
         );
         transport.configure(peers);
-        const timing = { tickMillis: heartbeatInterval, electionMillis: electionTimeout };
+        const reads = options.leaseReads ? ("lease" as const) : ("quorum" as const);
+        const timing = { tickMillis: heartbeatInterval, electionMillis: electionTimeout, reads };
         return new RaftConsensus(raft, wal, state.index, host, transport, timing);
       },
       async serve(member) {

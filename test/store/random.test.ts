@@ -62,9 +62,17 @@ const anything = (load: Load, writes: number) => {
   return until("clients to be told anything", () => load.total >= told + writes || missed() >= before + 4);
 };
 
+/** What linearizable reads stand on: etcd knows one way. */
+const READS: readonly (readonly [string, readonly string[]])[] = [
+  ["the word of a majority", []],
+  ...(kind === "kubun" ? ([["the leader's lease", ["--lease-reads"]]] as const) : []),
+];
+
 if (noHosts) console.log(`skipped: harm at random: ${noHosts}`);
 
-test.skipIf(noHosts !== undefined)(`three members of ${kind} lose nothing and show one history whatever is done to them`, async () => {
+const whatever = `three members of ${kind} lose nothing and show one history whatever is done to them, reads standing on %s`;
+
+test.skipIf(noHosts !== undefined).each(READS)(whatever, async (_, flags) => {
   const seed = Number(process.env.KUBUN_STORE_SEED ?? Math.floor(Math.random() * 2 ** 32));
   let state = seed >>> 0;
   const pick: Pick = (n) => {
@@ -74,7 +82,7 @@ test.skipIf(noHosts !== undefined)(`three members of ${kind} lose nothing and sh
   };
   const done: string[] = [];
   try {
-    const s = await compactedScene({ hosts: true, flags: SMALL_LOG });
+    const s = await compactedScene({ hosts: true, flags: [...SMALL_LOG, ...flags] });
     const { cluster, load, watchers, compaction } = s;
     for (let round = 0; round < ROUNDS; round++) {
       const both = 1 + pick(2);

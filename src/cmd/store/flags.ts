@@ -81,6 +81,7 @@ const used = {
   "self-signed-cert-validity": integer("YEARS", 1, "how long the certificates of --auto-tls and --peer-auto-tls are good", [1, 100]),
   "heartbeat-interval": integer("MS", DEFAULT_HEARTBEAT, "milliseconds between two heartbeats", [-1_000_000, 1_000_000]),
   "election-timeout": integer("MS", DEFAULT_ELECTION, "milliseconds until a silent leader is given up", [-1_000_000, 1_000_000]),
+  "lease-reads": bool(false, "answer linearizable reads without asking a majority for each, as long as it promised to elect nobody else"),
   "corrupt-check-time": duration(0, "how often the leader compares the members' data; 0 is never"),
   "max-learners": integer("N", 1, "most members without a vote", [1, 1000]),
   metrics: choice(["basic", "extensive"], "basic", "extensive also measures how long calls take"),

@@ -32,6 +32,7 @@ function follower(host: Partial<Host> = {}) {
   const consensus = new RaftConsensus(raft, wal, 1, { apply: () => "applied", ...nothing, ...host }, network, {
     tickMillis: 10,
     electionMillis: ELECTION,
+    reads: "quorum",
   });
   consensus.step([HEARTBEAT]);
   /** The next proposal that goes to the leader. */

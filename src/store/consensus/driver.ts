@@ -300,7 +300,7 @@ export class RaftConsensus implements Consensus {
   #ask(): void {
     const now = performance.now();
     const context = this.#reads.start(now);
-    if (context !== undefined && !this.#raft.readIndex(context, "quorum")) this.#reads.retry(now);
+    if (context !== undefined && !this.#raft.readIndex(context, this.#timing.reads)) this.#reads.retry(now);
   }
 
   #carryOut(ready: Ready): void {

@@ -1,11 +1,17 @@
 // Linearizable reads: those that come while a round to the majority is under
 // way share the next one (the Raft dissertation, 6.4).
 
+/** Reads that came together. */
 interface Waiting {
   readonly since: number;
+  count: number;
+  readonly done: Promise<void>;
   resolve(): void;
   reject(error: Error): void;
 }
+
+/** Reads that come within so many milliseconds wait as one. */
+const TOGETHER = 1;
 
 interface Round {
   readonly context: number;
@@ -31,7 +37,14 @@ export class Reads {
   }
 
   add(now: number): Promise<void> {
-    return new Promise((resolve, reject) => this.#waiting.push({ since: now, resolve, reject }));
+    const last = this.#waiting.at(-1);
+    if (last && now - last.since < TOGETHER) {
+      last.count++;
+      return last.done;
+    }
+    const { promise: done, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.push({ since: now, count: 1, done, resolve, reject });
+    return done;
   }
 
   /** The context to ask Raft for, if there is a reason to ask. */
@@ -71,7 +84,7 @@ export class Reads {
     const live = (reads: Waiting[]) =>
       reads.filter((read) => {
         if (read.since > before) return true;
-        this.failures++;
+        this.failures += read.count;
         read.reject(why());
         return false;
       });

@@ -20,6 +20,8 @@ export interface ClusterOptions {
   peer?: PeerOptions;
   /** Milliseconds between two heartbeats. Default 100. */
   heartbeatInterval?: number;
+  /** Linearizable reads stand on the leader's lease, where it holds one, rather than on the word of a majority for each. */
+  leaseReads?: boolean;
   /** Milliseconds after which a leader that is not heard of is given up. Default 1000. */
   electionTimeout?: number;
   /** Members without a vote that a cluster may have. Default 1, as etcd's. */
