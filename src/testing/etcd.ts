@@ -9,6 +9,9 @@ import { freePorts } from "./ports.ts";
 export const noEtcd = Bun.which("etcd") ? undefined : "no etcd on PATH (Debian package etcd-server)";
 export const noEtcdctl = Bun.which("etcdctl") ? undefined : "no etcdctl on PATH (Debian package etcd-client)";
 
+/** Ends with this process, however that ends. */
+const WITH_US = ["setpriv", "--pdeathsig", "KILL"];
+
 export interface RealEtcd extends AsyncDisposable {
   /** host:port */
   endpoint: string;
@@ -28,6 +31,7 @@ export async function startEtcd(flags: readonly string[] = [], scheme: "http" | 
   const endpoint = `127.0.0.1:${clientPort}`;
   const child = Bun.spawn(
     [
+      ...WITH_US,
       "etcd",
       ...["--data-dir", dir, "--listen-client-urls", `${scheme}://${endpoint}`, "--advertise-client-urls", `${scheme}://${endpoint}`],
       // Its health without a certificate.
@@ -98,7 +102,7 @@ export async function startEtcdMembers(count: number): Promise<EtcdMembers> {
       "log-level": "error",
     };
     const args = Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`);
-    children[i] = Bun.spawn(["etcd", ...args], { stdout: "ignore", stderr: "ignore" });
+    children[i] = Bun.spawn([...WITH_US, "etcd", ...args], { stdout: "ignore", stderr: "ignore" });
   };
   const kill = async (i: number) => {
     children[i]!.kill("SIGKILL");
