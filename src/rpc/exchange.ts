@@ -12,6 +12,10 @@ export interface Exchange {
   end(): void;
   /** So many bytes of the request have been used. */
   consume(bytes: number): void;
+  /** The request's body is wanted: a client that waits to be told so is told (100 Continue). */
+  proceed?(): void;
+  /** It is such a client, and has not been told. */
+  readonly withheld?: boolean;
   /** Breaks it off. */
   reset(code: ErrorCode): void;
 }

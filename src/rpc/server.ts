@@ -111,7 +111,10 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
           if (head.method !== "POST") return refuse(stream, "405");
           return serveGrpc(stream, fields, end, methods.get(head.path), head.path, isService, peer, grpc);
         },
-        request1: (exchange, fields, end, peer) => web(exchange, fields, end, requestHead(fields), peer),
+        request1(exchange, fields, end, peer) {
+          exchange.proceed?.();
+          return web(exchange, fields, end, requestHead(fields), peer);
+        },
       }),
   };
 }

@@ -141,6 +141,8 @@ export interface TlsServerOptions {
   /** 0x0303 is TLS 1.2, 0x0304 is TLS 1.3. */
   minVersion?: number;
   maxVersion?: number;
+  /** Let clients in whose certificate is wrong, and tell it with each request: Peer.certificateError. */
+  admitUnverified?: boolean;
 }
 
 export interface TlsClientOptions {

@@ -1,6 +1,7 @@
 // exec, attach and port-forward: the runtime tells where to stream, and the
 // client's upgraded connection is passed through to there byte by byte, so
 // that SPDY and WebSocket both work.
+import type { IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import type * as coreV1 from "../../api/gen/core/v1.ts";
 import type { Upgrade } from "../../rpc/remotecommand/mod.ts";
@@ -40,7 +41,7 @@ export async function serveStream(
   verb: string,
   parts: string[],
   query: URLSearchParams,
-  upgrade: Upgrade,
+  upgrade: Upgrade<IncomingMessage>,
 ): Promise<void> {
   if (verb === "attach" && flag(query, "input", "stdin")) {
     const { pod, container } = namedContainer(context, pods, parts.slice());
@@ -83,7 +84,7 @@ async function streamUrl(context: PodContext, pods: PodManager, verb: string, pa
 }
 
 /** Passes an upgrade request and all that follows through to a URL. */
-function passThrough({ request, socket: client, head }: Upgrade, url: URL): void {
+function passThrough({ request, socket: client, head }: Upgrade<IncomingMessage>, url: URL): void {
   const upstream = connect({ host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port) || 80 });
   const end = () => {
     upstream.destroy();

@@ -77,11 +77,11 @@ export async function dial(address: Address, options: DialOptions = {}): Promise
       session?.drained();
     },
     close(_, error) {
-      session?.closed(error);
+      session?.lost(error);
       if (!settled) fail(error ?? new Error("the connection was closed"));
     },
     error(_, error) {
-      session?.closed(error);
+      session?.lost(error);
       if (!settled) fail(error);
     },
     connectError(_, error) {

@@ -26,6 +26,8 @@ export interface Protocol {
   taken(bytes: number): void;
   /** The socket has gone. */
   close(error: Http2Error): void;
+  /** The peer sends nothing more; absent, nothing can be made of its half of a connection. */
+  inputEnded?(): void;
   /** Takes no new requests, and ends with the last that runs. */
   drain(): void;
   ping?(): void;
@@ -63,7 +65,7 @@ export class Session<P extends Protocol = Protocol> {
   data(chunk: Uint8Array): void {
     this.#heard = true;
     this.connection.receive(chunk);
-    if (this.connection.output.length > WRITE_AT_ONCE && !this.#blocked) this.#write();
+    if (this.connection.output.length > WRITE_AT_ONCE && !this.#blocked && !this.#closed) this.#write();
   }
 
   drained(): void {
@@ -71,11 +73,24 @@ export class Session<P extends Protocol = Protocol> {
     this.#write();
   }
 
-  closed(error?: Error): void {
+  lost(error?: Error): void {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#keepalive);
     this.connection.close(new Http2Error(ErrorCode.CONNECT_ERROR, error ? error.message : "the connection was closed", { cause: error }));
+  }
+
+  /** The peer has closed its half. */
+  inputEnded(): void {
+    if (this.connection.inputEnded) return this.connection.inputEnded();
+    this.lost();
+    this.#socket.terminate();
+  }
+
+  /** The socket is somebody else's from now on. */
+  detach(): void {
+    this.#closed = true;
+    clearInterval(this.#keepalive);
   }
 
   terminate(): void {

@@ -4,9 +4,12 @@ import type { Duplex } from "node:stream";
 import { handshake, isWebSocket, requestedProtocols, WebSocketConnection } from "../websocket/connection.ts";
 import { NodeChannel } from "./node.ts";
 
+/** What is looked at of a request. */
+export type UpgradeRequest = Pick<IncomingMessage, "url" | "headers">;
+
 /** What node's 'upgrade' event gives. */
-export interface Upgrade {
-  request: IncomingMessage;
+export interface Upgrade<R extends UpgradeRequest = UpgradeRequest> {
+  request: R;
   socket: Duplex;
   head: Uint8Array;
 }

@@ -96,17 +96,17 @@ export class WebSocketConnection {
 }
 
 /** What a request asks for, in its order; empty where it asks for no WebSocket at all or for no protocol. */
-export function requestedProtocols(request: IncomingMessage): string[] {
+export function requestedProtocols(request: Pick<IncomingMessage, "headers">): string[] {
   return (request.headers["sec-websocket-protocol"] ?? "")
     .split(",")
     .map((name) => name.trim())
     .filter(Boolean);
 }
 
-export const isWebSocket = (request: IncomingMessage): boolean => request.headers.upgrade?.toLowerCase() === "websocket";
+export const isWebSocket = (request: Pick<IncomingMessage, "headers">): boolean => request.headers.upgrade?.toLowerCase() === "websocket";
 
 /** The answer to a request for a WebSocket (RFC 6455, section 4.2.2); undefined where its key or version is wrong. */
-export function handshake(request: IncomingMessage, protocol: string | undefined): string | undefined {
+export function handshake(request: Pick<IncomingMessage, "headers">, protocol: string | undefined): string | undefined {
   const key = request.headers["sec-websocket-key"];
   if (!key || request.headers["sec-websocket-version"] !== "13") return undefined;
   const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
