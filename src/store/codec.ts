@@ -354,7 +354,9 @@ function readOp(r: Reader): Op {
 }
 
 function writeRange(w: Writer, op: RangeRequest): void {
-  w.byte((op.end ? 1 : 0) | (op.keysOnly ? 2 : 0) | (op.countOnly ? 4 : 0) | (op.sort ? 8 : 0) | (op.sort?.descending ? 16 : 0));
+  const sort = op.sort ? 8 | (op.sort.descending ? 16 : 0) | (op.sort.ofPage ? 32 : 0) : 0;
+  const negative = (op.revision ?? 0) < 0 ? 64 : 0;
+  w.byte((op.end ? 1 : 0) | (op.keysOnly ? 2 : 0) | (op.countOnly ? 4 : 0) | sort | negative);
   w.bytes(op.key);
   if (op.end) w.bytes(op.end);
   w.number(Math.max(0, op.limit ?? 0));
@@ -368,8 +370,9 @@ function readRange(r: Reader): RangeRequest {
   const key = r.bytes();
   const end = flags & 1 ? r.bytes() : undefined;
   const limit = r.number();
-  const revision = r.number();
-  const sort = flags & 8 ? { target: named(SORTS, r.byte()), descending: (flags & 16) !== 0 } : undefined;
+  const absolute = r.number();
+  const revision = flags & 64 ? -1 : absolute;
+  const sort = flags & 8 ? { target: named(SORTS, r.byte()), descending: (flags & 16) !== 0, ofPage: (flags & 32) !== 0 } : undefined;
   const [minModRevision, maxModRevision, minCreateRevision, maxCreateRevision] = [r.number(), r.number(), r.number(), r.number()];
   return {
     key,

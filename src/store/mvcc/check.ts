@@ -36,7 +36,8 @@ function checkShape(txn: TxnRequest, maxOps: number): void {
       if (op.type === "range") checkRange(op);
       else if (op.type === "put") checkPut(op);
       else if (op.type === "delete") checkDelete(op);
-      else checkShape(op, maxOps - branch.length);
+      else if (op.type === "txn") checkShape(op, maxOps - branch.length);
+      else throw new Refused("key-not-found");
     }
   }
 }
@@ -46,22 +47,31 @@ interface Touched {
   deletes: Span[];
 }
 
-/** No key may be put twice by operations that run together, or put and deleted. */
+/**
+ * No key may be put twice by operations that run together, or deleted and put:
+ * as etcd has it (its checkIntervals), which lets pass what is deleted from a
+ * key on, and what a nested transaction deletes behind one that puts it.
+ */
 function checkBranch(ops: readonly Op[]): Touched {
-  const deletes: Span[] = ops.flatMap((op) => (op.type === "delete" ? [spanOf(op.key, op.end)] : []));
+  const deletes: Span[] = [];
+  for (const op of ops) {
+    if (op.type !== "delete") continue;
+    const span = spanOf(op.key, op.end);
+    if (span.end !== undefined) deletes.push(span);
+  }
   const puts = new Set<string>();
   for (const op of ops) {
     if (op.type !== "txn") continue;
+    const before = new Set(puts);
     // Only one of the two branches runs, so they don't collide with each other.
     const branches = [checkBranch(op.success), checkBranch(op.failure)];
     for (const b of branches) {
-      for (const key of b.puts) if (puts.has(key) || deletes.some((d) => inSpan(key, d))) throw new Refused("duplicate-key");
-      for (const key of puts) if (b.deletes.some((d) => inSpan(key, d))) throw new Refused("duplicate-key");
+      for (const key of b.puts) {
+        if (before.has(key) || deletes.some((d) => inSpan(key, d))) throw new Refused("duplicate-key");
+        puts.add(key);
+      }
     }
-    for (const b of branches) {
-      for (const key of b.puts) puts.add(key);
-      deletes.push(...b.deletes);
-    }
+    for (const b of branches) deletes.push(...b.deletes);
   }
   for (const op of ops) {
     if (op.type !== "put") continue;

@@ -25,17 +25,17 @@ function filterOf(r: RangeRequest): Filter | undefined {
 export function rangeOver(keys: Keyspace, request: RangeRequest, now: number): RangeAnswer {
   const at = request.revision && request.revision > 0 ? request.revision : Number.POSITIVE_INFINITY;
   const span = spanOf(request.key, request.end);
+  const filter = filterOf(request);
   if (span.single) {
     const found = keys.find(span.start)?.at(at);
-    return answer(request, found ? [found] : [], found ? 1 : 0, now);
+    return answer(request, found && (!filter || filter(found)) ? [found] : [], found ? 1 : 0, now);
   }
   const current = at >= now;
-  const filter = filterOf(request);
   const sort = request.sort && !(request.sort.target === "key" && !request.sort.descending) ? request.sort : undefined;
   if (request.countOnly && current) return { revision: now, kvs: [], count: keys.count(span), more: false };
 
   // One past the limit tells whether there are more.
-  const enough = request.limit && request.limit > 0 && !sort && !filter ? request.limit + 1 : Number.POSITIVE_INFINITY;
+  const enough = request.limit && request.limit > 0 && (!sort || sort.ofPage) && !filter ? request.limit + 1 : Number.POSITIVE_INFINITY;
   const found: Version[] = [];
   let count = 0;
   keys.scan(span, (record) => {

@@ -12,6 +12,7 @@ import {
   PutInPlace,
   type PutRequest,
   putKey,
+  type RangeRequest,
   type TxnAnswer,
   type TxnRequest,
   Version,
@@ -35,7 +36,9 @@ export function applyTxn(context: TxnContext, txn: TxnRequest): TxnAnswer {
   const put = onlyPut(txn);
   if (put) return applyPut(context, put);
   const plan = planOf(context.mvcc, txn);
-  checkPlan(context, plan);
+  // In the order in which etcd does.
+  checkPuts(context, plan);
+  checkRanges(context, plan);
   if (plan.ops.length > 1) context.mvcc.counts.txns++;
   return context.mvcc.write(() => runPlan(context.mvcc, plan));
 }
@@ -73,12 +76,24 @@ function planOf(mvcc: Mvcc, txn: TxnRequest): Plan {
   return { succeeded, ops, nested: ops.map((op) => (op.type === "txn" ? planOf(mvcc, op) : undefined)) };
 }
 
-function checkPlan(context: TxnContext, plan: Plan): void {
+function checkPuts(context: TxnContext, plan: Plan): void {
   for (const [i, op] of plan.ops.entries()) {
-    if (op.type === "range") context.mvcc.checkRevision(op.revision);
-    else if (op.type === "put") checkPut(context, op);
-    else if (op.type === "txn") checkPlan(context, plan.nested[i]!);
+    if (op.type === "put") checkPut(context, op);
+    else if (op.type === "txn") checkPuts(context, plan.nested[i]!);
   }
+}
+
+function checkRanges(context: TxnContext, plan: Plan): void {
+  for (const [i, op] of plan.ops.entries()) {
+    if (op.type === "range") checkRange(context, op);
+    else if (op.type === "txn") checkRanges(context, plan.nested[i]!);
+  }
+}
+
+function checkRange({ mvcc }: TxnContext, { revision = 0 }: RangeRequest): void {
+  // Alone, a range at a negative revision is one at the newest; within a transaction it is one at a revision before all.
+  if (revision < 0) throw new Refused("compacted");
+  mvcc.checkRevision(revision);
 }
 
 function checkPut(context: TxnContext, put: PutRequest): void {

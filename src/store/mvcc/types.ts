@@ -5,7 +5,8 @@ import { keyBytes, keyText } from "./key.ts";
 
 export interface RangeRequest extends RangeOptions {
   key: Uint8Array;
-  sort?: { target: "key" | "version" | "create" | "mod" | "value"; descending: boolean };
+  /** `ofPage`: of what the limit lets through, and one more, in order of the keys. */
+  sort?: { target: "key" | "version" | "create" | "mod" | "value"; descending: boolean; ofPage?: boolean };
   minModRevision?: number;
   maxModRevision?: number;
   minCreateRevision?: number;

@@ -40,8 +40,13 @@ function sortOf(r: RangeRequest): CoreRange["sort"] {
   const target = SORT_TARGETS[r.sortTarget];
   if (target === undefined || RangeRequest_SortOrder[r.sortOrder] === undefined) throw new Refused("invalid-sort");
   if (r.sortOrder === RangeRequest_SortOrder.NONE && target === "key") return undefined;
-  return { target, descending: r.sortOrder === RangeRequest_SortOrder.DESCEND };
+  const descending = r.sortOrder === RangeRequest_SortOrder.DESCEND;
+  // Without an order, etcd takes the page first and sorts it then, ascending.
+  return r.sortOrder === RangeRequest_SortOrder.NONE ? { target, descending, ofPage: true } : { target, descending };
 }
+
+/** 0 is none; below it, a bound is below all revisions, as the first one is. */
+const bound = (revision: bigint) => (revision < 0n ? 1 : Number(revision));
 
 export function rangeOf(r: RangeRequest): { type: "range" } & CoreRange {
   return {
@@ -54,10 +59,10 @@ export function rangeOf(r: RangeRequest): { type: "range" } & CoreRange {
     keysOnly: r.keysOnly,
     countOnly: r.countOnly,
     serializable: r.serializable,
-    minModRevision: Number(r.minModRevision),
-    maxModRevision: Number(r.maxModRevision),
-    minCreateRevision: Number(r.minCreateRevision),
-    maxCreateRevision: Number(r.maxCreateRevision),
+    minModRevision: bound(r.minModRevision),
+    maxModRevision: bound(r.maxModRevision),
+    minCreateRevision: bound(r.minCreateRevision),
+    maxCreateRevision: bound(r.maxCreateRevision),
   };
 }
 
@@ -74,6 +79,9 @@ export function txnOf(r: TxnRequest): CoreTxn {
   return { compare: r.compare.map(compareOf), success: r.success.map(opOf), failure: r.failure.map(opOf) };
 }
 
+/** An operation that says nothing: checkTxn refuses it, in its turn. */
+const NO_OP = { type: "none" } as unknown as Op;
+
 function opOf({ request }: RequestOp): Op {
   switch (request.case) {
     case "requestRange":
@@ -85,8 +93,7 @@ function opOf({ request }: RequestOp): Op {
     case "requestTxn":
       return { type: "txn", ...txnOf(request.value) };
     case undefined:
-      // etcd runs an empty operation as a range over no key, which it refuses.
-      throw new Refused("empty-key");
+      return NO_OP;
   }
 }
 

@@ -12,7 +12,6 @@ import { create, toBinary } from "../../rpc/protobuf.ts";
 import { PreparedMessage, type RawCall, type RawListener } from "../../rpc/raw.ts";
 import { raw, service } from "../../rpc/service.ts";
 import { Code, RpcError } from "../../rpc/types.ts";
-import { Refused } from "../mvcc/errors.ts";
 import { compareBytes, spanOf } from "../mvcc/key.ts";
 import type { Event } from "../mvcc/types.ts";
 import type { Watcher } from "../mvcc/watch.ts";
@@ -194,12 +193,8 @@ class WatchStream implements RawListener {
         events: (events, revision) => this.#events(id, events, revision),
         compacted: (compacted) => {
           this.#running.delete(id);
-          this.#tell({
-            watchId: id,
-            canceled: true,
-            compactRevision: BigInt(compacted),
-            cancelReason: new Refused("compacted").message,
-          });
+          // As in etcd the revision says why.
+          this.#tell({ watchId: id, canceled: true, compactRevision: BigInt(compacted) });
         },
         closed: (error) => this.#end(rpcError(error)),
       },

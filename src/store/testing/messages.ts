@@ -38,6 +38,6 @@ export function responseOp(a: OpAnswer): MessageInitShape<typeof ResponseOpSchem
     case "delete":
       return { response: { case: "responseDeleteRange", value: { header, deleted: BigInt(a.deleted), prevKvs: a.prevKvs.map(keyValue) } } };
     case "txn":
-      return { response: { case: "responseTxn", value: { header, succeeded: a.succeeded, responses: a.results.map(responseOp) } } };
+      return { response: { case: "responseTxn", value: { header: {}, succeeded: a.succeeded, responses: a.results.map(responseOp) } } };
   }
 }

@@ -166,9 +166,12 @@ export function deleteResponse(header: ResponseHeader, revision: number, deleted
 
 const OPS = { range: 0x0a, put: 0x12, delete: 0x1a, txn: 0x22 } as const;
 
+/** etcd leaves that of a nested transaction empty. */
+const innerRevision = (a: OpAnswer) => (a.type === "txn" ? 0 : a.revision);
+
 /** An answer within a transaction's, without its tag and length. */
 function opSize(a: OpAnswer): number {
-  const header = INNER.size(a.revision);
+  const header = INNER.size(innerRevision(a));
   switch (a.type) {
     case "range":
       return header + rangeSize(a);
@@ -193,7 +196,7 @@ function txn(a: TxnAnswer): void {
     const size = opSize(result);
     message(0x1a, lengthSize(size));
     message(OPS[result.type], size);
-    INNER.write(result.revision);
+    INNER.write(innerRevision(result));
     if (result.type === "range") range(result);
     else if (result.type === "put") {
       if (result.prevKv) keyValue(0x12, result.prevKv);
