@@ -10,10 +10,12 @@ export class Follower extends RoleState {
     switch (m.type) {
       case "append":
         node.heardFrom(m.from);
+        node.known(m.commit);
         this.#append(m);
         break;
       case "snapshot":
         node.heardFrom(m.from);
+        node.known(m.meta.index);
         this.#restore(m);
         break;
       case "heartbeat":

@@ -269,7 +269,9 @@ export class Leader extends RoleState {
   }
 
   get #holdsLease(): boolean {
-    return !this.#leaseGiven && this.node.options.clock() < this.tracker.agreed(Infinity, (p) => p.promisedUntil);
+    // Without a vote it has no part in what keeps others from leading: the last voter does so at once, when it starts.
+    if (this.#leaseGiven || this.#farewell !== undefined) return false;
+    return this.node.options.clock() < this.tracker.agreed(Infinity, (p) => p.promisedUntil);
   }
 
   #confirmReads(): void {
@@ -293,6 +295,7 @@ export class Leader extends RoleState {
 
   /** A leader that a change left without a vote lets the best of the others go on at once. */
   #abdicate(): void {
+    this.node.known(this.node.commit);
     const successor = this.tracker.mostAdvanced();
     if (successor) this.node.send({ type: "timeoutNow", from: this.node.id, to: successor.id, term: this.node.term });
     this.node.follow(this.node.term, 0n);

@@ -1,7 +1,7 @@
 // What a member is, whatever its role: its term and vote, its log, the
 // configuration in effect, and how roles follow each other.
 import { Candidate } from "./candidate.ts";
-import { changed, decodeConfChange, isVoter } from "./configuration.ts";
+import { changed, decodeConfChange, isVoter, membersOf } from "./configuration.ts";
 import { Disk } from "./disk.ts";
 import { Follower } from "./follower.ts";
 import { Leader } from "./leader.ts";
@@ -50,6 +50,8 @@ export class Node {
   /** Proposals that were passed on in vain. */
   refused: RefusedProposal[] = [];
   #context: number;
+  /** Up to where the others are known to know what is committed. */
+  #toldUpTo = 0;
   /** Received, and to be installed. */
   snapshot: SnapshotMeta | undefined;
   /** Term, vote, or that a configuration is committed, is not what the disk was given. */
@@ -63,7 +65,9 @@ export class Node {
     const { hardState, base, entries } = stored;
     this.id = options.id;
     this.options = options;
-    this.log = new Log(base, entries);
+    // Then a crash came when a received snapshot was in place, and the log had not begun anew: it is an older leader's.
+    const stale = entries.length > 0 && entries[0]!.term < base.term;
+    this.log = new Log(base, stale ? [] : entries);
     this.disk = new Disk(this.log.last);
     this.outbox = new Outbox(this.disk);
     this.term = Math.max(hardState.term, this.log.lastTerm);
@@ -95,6 +99,16 @@ export class Node {
   /** Whether term, vote, and that the configuration is committed, are on the disk. */
   get isSaved(): boolean {
     return !this.unsaved && this.#savedBy <= this.disk.done;
+  }
+
+  /** Whether it is no member, and others know that for good: a leader that knows, or those whom this one led. */
+  get isDismissed(): boolean {
+    return this.#toldUpTo >= this.configuredAt && !membersOf(this.configuration).includes(this.id);
+  }
+
+  /** Others know what is committed up to here. */
+  known(commit: number): void {
+    this.#toldUpTo = Math.max(this.#toldUpTo, commit);
   }
 
   /** From where on the configuration is in effect. */

@@ -68,6 +68,10 @@ export class Raft implements RaftCore {
     return this.#node.log.last;
   }
 
+  get dismissed(): boolean {
+    return this.#node.isDismissed;
+  }
+
   get followers(): readonly FollowerStatus[] {
     return this.#leader?.tracker.status() ?? [];
   }

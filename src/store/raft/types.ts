@@ -28,7 +28,9 @@
 //    They are on this member's disk already, so a state machine never is ahead
 //    of its log. A conf change has had its effect on Raft by then. A leader that
 //    a change leaves without a vote goes on leading until the others can do
-//    without it: it shuts down when `status` says that it leads no more.
+//    without it, and if it falls before, they may need its vote, to find out what
+//    is committed: a member shuts down when it is `dismissed`. Who left without
+//    that has to be started again if the others find no leader.
 // 4. `reads`: the read `context` may be answered once the applied index has
 //    reached `index`. Reads asked for and not answered when `status` changes
 //    are forgotten: ask again.
@@ -375,6 +377,8 @@ export interface RaftCore {
   readonly configuration: Configuration;
   readonly commit: number;
   readonly lastIndex: number;
+  /** Whether this is a member no more, and nobody needs it to find that out. Not told in a Ready: it may come with any input. */
+  readonly dismissed: boolean;
   /** Members other than this one, known to the leader; empty on others. */
   readonly followers: readonly FollowerStatus[];
 

@@ -12,7 +12,7 @@ const KEYS = ["a", "b", "c"];
 const bytes = (s: string) => Buffer.from(s, "latin1");
 const text = (b: Uint8Array) => Buffer.from(b).toString("latin1");
 
-const WORK = { put: 8, quorumRead: 4, leaseRead: 4, cas: 3, delete: 2, lease: 1 };
+const WORK = { put: 8, quorumRead: 4, leaseRead: 4, cas: 3, delete: 2, lease: 1, compact: 1 };
 
 interface Call {
   client: number;
@@ -55,6 +55,11 @@ export class Clients {
   check(history: readonly Change[]): void {
     assertNone("revisions", checkRevisions(history, this.#writes, this.#reads));
     assertLinearizable(this.#operations);
+  }
+
+  /** Puts a value through one machine, for nobody to wait for. */
+  poke(machine: Machine): void {
+    this.#put(this.#names++, machine, this.#random.pick(KEYS), () => {});
   }
 
   /** Puts a value through one machine, whatever it takes, and reads it there. */
@@ -101,6 +106,8 @@ export class Clients {
         return this.#delete(client, machine, key, done);
       case "lease":
         return this.#lease(client, machine, done);
+      case "compact":
+        return this.#compact(machine, done);
     }
   }
 
@@ -198,6 +205,15 @@ export class Clients {
       const found = kv ? [{ key, value: text(kv.value), modRevision: kv.modRevision }] : [];
       this.#reads.push({ ...call, includes: (k) => k === key, found, revision: range.revision });
       done(value);
+    });
+  }
+
+  /** Lets go of what was before a revision that the machine has, or will have. */
+  #compact(machine: Machine, done: () => void): void {
+    const revision = Math.max(1, machine.state.mvcc.revision - this.#random.below(20) + 2);
+    machine.propose({ type: "compact", revision }, () => {
+      this.answered++;
+      done();
     });
   }
 

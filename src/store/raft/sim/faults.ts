@@ -1,8 +1,9 @@
 // What goes wrong in a history, and what operators do meanwhile.
 import { isVoter, membersOf } from "../configuration.ts";
-import type { ConfChange, Configuration, MemberChange } from "../types.ts";
+import type { ConfChange, Configuration, MemberChange, Status } from "../types.ts";
 import type { Machine } from "./machine.ts";
 import type { SimNetwork, Weather } from "./network.ts";
+import { Plots } from "./plots.ts";
 import type { Random } from "./random.ts";
 import type { Schedule } from "./schedule.ts";
 
@@ -13,7 +14,11 @@ export interface Site {
   electionMillis: number;
   /** Whoever comes to lead is struck soon. */
   hunts: boolean;
+  /** Who is a member no more is switched off for good. */
+  retires: boolean;
   machines(): readonly Machine[];
+  /** A client writes there. */
+  write(machine: Machine): void;
   /** A machine that knows nothing, to be added as a member. */
   newMachine(): Machine;
   trace(line: () => string): void;
@@ -31,10 +36,13 @@ const FAULTS = {
   heal: 14,
   weather: 3,
   slowDisk: 3,
+  fullDisk: 2,
+  brokenDisk: 1,
   snapshot: 4,
   transfer: 3,
   campaign: 1,
   change: 5,
+  plot: 4,
 };
 
 type Fault = keyof typeof FAULTS;
@@ -46,16 +54,20 @@ function weightsOf(random: Random): Weights {
   for (const fault of Object.keys(weights) as Fault[]) {
     if (fault !== "heal" && fault !== "restart") weights[fault] *= random.pick([0, 1, 1, 1, 5]);
   }
+  // A few are little else than plots.
+  if (random.chance(0.4)) weights.plot = 60;
   return weights;
 }
 
 export class Faults {
   readonly #site: Site;
   readonly #weights: Weights;
+  readonly #plots: Plots;
   #over = false;
 
   constructor(site: Site) {
     this.#site = site;
+    this.#plots = new Plots(site);
     this.#weights = weightsOf(site.random);
   }
 
@@ -69,8 +81,43 @@ export class Faults {
     });
   }
 
+  status(machine: Machine, status: Status): void {
+    this.#plots.happens(machine, "status", status);
+    if (status.role === "leader") this.#hunt(machine);
+    else this.#retire(machine);
+  }
+
+  commits(machine: Machine): void {
+    this.#plots.happens(machine, "commit");
+  }
+
+  configured(machine: Machine): void {
+    this.#plots.happens(machine, "configuration");
+  }
+
+  /** Strikes between the parts of an installation. */
+  installs(machine: Machine): void {
+    const { schedule, random } = this.#site;
+    if (!this.#over && random.chance(0.2)) schedule.after(random.between(0, 5), () => this.#reboot(machine));
+  }
+
+  /** Whoever sees a change applied may rely on it, and switch off the members that it removes. */
+  removes(machine: Machine, ids: readonly bigint[]): void {
+    for (const m of this.#site.machines()) if (ids.includes(m.id)) this.#retire(m, m !== machine);
+  }
+
+  /** One that leads, or that led when it was removed, goes on until the others can do without it. */
+  #retire(machine: Machine, known = false): void {
+    const { retires, schedule, random } = this.#site;
+    const goes = () => !machine.retired && !machine.leads && (machine.isOut ? machine.raft?.dismissed : known);
+    if (!retires || !goes()) return;
+    schedule.after(random.pick([0, random.between(0, 300)]), () => {
+      if (goes()) machine.retire();
+    });
+  }
+
   /** Strikes at who comes to lead: before it has told anybody, or soon after. */
-  leads(machine: Machine): void {
+  #hunt(machine: Machine): void {
     const { schedule, random, hunts } = this.#site;
     if (!hunts || this.#over) return;
     if (random.chance(0.4)) {
@@ -88,7 +135,7 @@ export class Faults {
   }
 
   #newestLeader(): Machine | undefined {
-    const leaders = this.#site.machines().filter((m) => m.raft?.status.role === "leader");
+    const leaders = this.#site.machines().filter((m) => m.leads);
     return leaders.sort((a, b) => b.raft!.status.term - a.raft!.status.term)[0];
   }
 
@@ -96,10 +143,13 @@ export class Faults {
   end(calm: Weather): void {
     const { network, machines } = this.#site;
     this.#over = true;
+    this.#plots.end();
     network.heal();
     network.weather = calm;
     for (const m of machines()) {
       m.disk.latency = () => this.#site.random.between(0.1, 3);
+      m.disk.full = false;
+      if (m.disk.broken && m.up) m.crash();
       if (!m.up) m.start();
     }
   }
@@ -125,7 +175,7 @@ export class Faults {
         this.#partition(machines);
         break;
       case "isolate": {
-        const leader = machines.find((m) => m.raft?.status.role === "leader");
+        const leader = machines.find((m) => m.leads);
         if (leader) this.#isolate(leader);
         break;
       }
@@ -148,17 +198,35 @@ export class Faults {
         machine.disk.latency = random.chance(0.5) ? () => random.between(0.1, 3) : () => random.between(0.1, slow);
         break;
       }
+      case "fullDisk": {
+        machine.disk.full = true;
+        const { schedule } = this.#site;
+        schedule.after(random.between(10, random.pick([100, 1000])), () => {
+          machine.disk.full = false;
+        });
+        break;
+      }
+      case "brokenDisk":
+        if (!machine.up) break;
+        machine.disk.break();
+        this.#site.schedule.after(random.between(0, 3 * electionMillis), () => {
+          if (machine.disk.broken && machine.up) machine.crash();
+        });
+        break;
       case "snapshot":
         if (machine.up) machine.snapshot();
         break;
       case "transfer":
-        for (const m of machines) if (m.raft?.status.role === "leader") m.transfer(random.pick(machines).id);
+        for (const m of machines) if (m.leads) m.transfer(random.pick(machines).id);
         break;
       case "campaign":
         machine.campaign();
         break;
       case "change":
         this.#change(machines);
+        break;
+      case "plot":
+        this.#plots.begin();
     }
   }
 
@@ -214,7 +282,7 @@ export class Faults {
   /** Asks any machine that thinks it leads, also one that is wrong. */
   #change(machines: readonly Machine[]): void {
     const { random } = this.#site;
-    const leader = random.shuffled(machines).find((m) => m.raft?.status.role === "leader");
+    const leader = random.shuffled(machines).find((m) => m.leads);
     if (!leader) return;
     const change = this.#choose(leader.raft!.configuration, machines);
     if (change) leader.change(change);
@@ -225,7 +293,8 @@ export class Faults {
     const context = new Uint8Array(0);
     if (c.outgoing.length > 0) return { changes: [], transition: "auto", context };
     const members = membersOf(c);
-    const spare = machines.filter((m) => !members.includes(m.id));
+    // Who is to be switched off is not asked in again.
+    const spare = this.#site.retires ? [] : machines.filter((m) => !members.includes(m.id));
     const newcomer = () => (spare.shift() ?? this.#site.newMachine()).id;
     const changes: MemberChange[] = [];
     const add = () => changes.push({ type: random.chance(0.6) ? "addLearner" : "addVoter", id: newcomer() });
@@ -262,6 +331,7 @@ function randomWeather(random: Random): Weather {
     to: from + random.between(0.1, random.pick([10, 10, 10, 100, 400])),
     drop: random.chance(0.5) ? random.between(0, 0.2) : 0,
     double: random.chance(0.3) ? random.between(0, 0.2) : 0,
+    late: random.chance(0.2) ? random.between(0, 0.1) : 0,
     ordered: random.chance(0.5),
   };
 }

@@ -1,5 +1,8 @@
 // What must hold at every step of every history (figure 3 of the Raft paper),
 // as an observer who sees all members checks it.
+
+import type { StateMachine } from "../../state.ts";
+import type { Change } from "../../testing/revisions.ts";
 import type { Entry, Position, Status } from "../types.ts";
 
 /** An invariant that a step broke. */
@@ -19,8 +22,20 @@ export class Observer {
   readonly #leaders = new Map<number, bigint>();
   /** By index, then by term. */
   readonly #appended: Map<number, Seen>[] = [];
-  /** By index: what some member applied first, and the term it was in: that of the commit, or a later one. */
-  readonly #committed: ({ entry: Entry; term: number } | undefined)[] = [];
+  /** By index: the term of the entry that some member knows to be committed, and that member's, which is that of the commit or a later one. */
+  readonly #committed: ({ term: number; by: number } | undefined)[] = [];
+  /** By index: what some member applied first. */
+  readonly #applied: Entry[] = [];
+  /** Proposals that whoever made them was told are in no log. */
+  readonly #refused = new Set<number>();
+  /** What the store's history is, revision by revision, by who applied each first. */
+  readonly history: Change[] = [];
+  #revision = 1;
+
+  /** The highest index that any member knows to be committed. */
+  get committed(): number {
+    return Math.max(0, this.#committed.length - 1);
+  }
 
   /** Election safety, and leader completeness: `has` tells the term of an entry of its log, or Infinity if a snapshot has it. */
   leads(id: bigint, { term }: Status, has: (index: number) => number | undefined): void {
@@ -31,12 +46,11 @@ export class Observer {
     for (let index = this.#committed.length - 1; index > 0; index--) {
       const committed = this.#committed[index];
       // A leader of an older term that has only now counted its votes need not have it.
-      if (!committed || committed.term >= term) continue;
-      const { entry } = committed;
+      if (!committed || committed.by >= term) continue;
       const own = has(index);
       if (own === Infinity) return;
-      if (own !== entry.term) {
-        throw new Violation(`leader completeness: ${id} leads in term ${term} and has not entry ${index} of term ${entry.term}`);
+      if (own !== committed.term) {
+        throw new Violation(`leader completeness: ${id} leads in term ${term} and has not entry ${index} of term ${committed.term}`);
       }
     }
   }
@@ -67,14 +81,50 @@ export class Observer {
     }
   }
 
+  /** Nobody takes another entry for committed at an index, in whatever term it hears of it. */
+  commits(id: bigint, index: number, term: number | undefined, by: number): void {
+    if (term === undefined) throw new Violation(`${id} commits entry ${index}, which it has not got`);
+    const seen = this.#committed[index];
+    if (seen && seen.term !== term) {
+      throw new Violation(`state machine safety: ${id} commits entry ${index} of term ${term}, another one of term ${seen.term}`);
+    }
+    if (!seen || by < seen.by) this.#committed[index] = { term, by };
+  }
+
   /** State machine safety: nobody applies another entry at an index. */
-  applies(id: bigint, entry: Entry, term: number): void {
-    const seen = this.#committed[entry.index]?.entry;
-    if (!seen) this.#committed[entry.index] = { entry, term };
+  applies(id: bigint, entry: Entry): void {
+    const seen = this.#applied[entry.index];
+    if (!seen) this.#applied[entry.index] = entry;
     else if (!same(seen, entry)) {
       throw new Violation(
         `state machine safety: ${id} applies entry ${entry.index} of term ${entry.term}, another one has term ${seen.term}`,
       );
     }
   }
+
+  refuses(proposal: number): void {
+    this.#refused.add(proposal);
+  }
+
+  /** What is applied was not refused. */
+  appliesProposal(id: bigint, proposal: number): void {
+    if (this.#refused.has(proposal)) throw new Violation(`${id} applies proposal ${proposal}, which was refused`);
+  }
+
+  /** Linearizable reads: one is answered with an index that includes all that was committed when it was asked for. */
+  reads(id: bigint, index: number, least: number): void {
+    if (index < least) throw new Violation(`stale read: ${id} may read at ${index}, and ${least} were committed before it asked`);
+  }
+
+  /** Writes down what a member's state has come to, before a compaction forgets it. */
+  records({ mvcc }: StateMachine): void {
+    while (this.#revision < mvcc.revision) {
+      const revision = ++this.#revision;
+      mvcc.log.visit(revision, ({ type, kv }) => {
+        this.history.push({ key: text(kv.key), value: type === "put" ? text(kv.value) : null, revision });
+      });
+    }
+  }
 }
+
+const text = (b: Uint8Array) => Buffer.from(b).toString("latin1");

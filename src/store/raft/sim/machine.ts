@@ -1,28 +1,30 @@
 // A simulated process: the shell of one member around the real core and the
-// store's real state machine.
+// store's real state machine, as consensus/driver.ts is.
 import { decodeCommand, encodeCommand } from "../../codec.ts";
 import type { Command } from "../../command.ts";
 import { Refused } from "../../mvcc/errors.ts";
 import type { TxnRequest } from "../../mvcc/types.ts";
-import { SnapshotLoader, snapshotOf } from "../../snapshot/content.ts";
 import { StateMachine } from "../../state.ts";
+import { membersOf, NOBODY } from "../configuration.ts";
 import { Raft } from "../raft.ts";
 import {
   type ConfChange,
+  type Configuration,
   type Entry,
   EntryType,
   type RaftConfig,
   type ReadMode,
   type Ready,
   type RefusedProposal,
-  type SnapshotMeta,
+  type Status,
   type StoredState,
 } from "../types.ts";
-import { type SavedState, SimDisk } from "./disk.ts";
+import { type Frame, type SavedState, SimDisk } from "./disk.ts";
 import { type Observer, Violation } from "./invariants.ts";
 import type { Parcel, SimNetwork } from "./network.ts";
 import type { Random } from "./random.ts";
 import type { Schedule } from "./schedule.ts";
+import { load, save } from "./snapshots.ts";
 
 /** What the machines of a history share. */
 export interface World {
@@ -34,19 +36,33 @@ export interface World {
   /** A number that nobody had before, for proposals and reads. */
   unique(): number;
   trace(line: () => string): void;
-  /** Before anybody else hears of it. */
-  onLeader(machine: Machine): void;
+  /** What happens to one of them, before anybody else hears of it. */
+  events: {
+    status(machine: Machine, status: Status): void;
+    commits(machine: Machine): void;
+    configured(machine: Machine): void;
+    installs(machine: Machine): void;
+    /** A change of members was applied, after which these are none any more. */
+    removes(machine: Machine, ids: readonly bigint[]): void;
+  };
 }
 
 export type Answer = { ok: unknown } | { refused: string };
 
 interface PendingRead {
-  txn: TxnRequest;
+  /** All that was committed when it was asked for. */
+  least: number;
   index: number | undefined;
-  answer: (answer: Answer) => void;
+  /** The state includes it. */
+  done: () => void;
+  refuse: (why: string) => void;
 }
 
 const TAG = 8;
+const SLOWEST = 0.95;
+const FASTEST = 1.05;
+/** Milliseconds after which a full disk is tried again. */
+const DISK_RETRY = 30;
 
 export class Machine {
   readonly id: bigint;
@@ -69,17 +85,26 @@ export class Machine {
   #terms: number[] = [];
   #base = 0;
   #commit = 0;
+  /** As of what is applied. */
+  #configuration: Configuration;
   /** Snapshots received, by index, until Raft says what to do with them. */
   #received = new Map<number, SavedState>();
+  /** Those being installed, by write. */
+  readonly #installs = new Map<number, SavedState>();
+  /** Is a member no more, and never starts again. */
+  retired = false;
 
   constructor(world: World, id: bigint, stored: StoredState) {
     this.#world = world;
     this.id = id;
-    this.disk = new SimDisk(world.random, world.schedule, stored);
+    this.disk = new SimDisk(world.random, world.schedule, stored, {
+      synced: (write) => this.#input((raft) => this.#synced(raft, write)),
+      failed: (frames, broken) => this.#input((raft) => this.#failed(raft, frames, broken)),
+    });
     // As far apart as Raft is told that they may be.
-    this.#rate = world.random.between(0.95, 1.05);
+    this.#rate = world.random.pick([SLOWEST, FASTEST, world.random.between(SLOWEST, FASTEST)]);
     this.#offset = world.random.between(0, 1e6);
-    this.disk.onSynced = (write) => this.#input((raft) => this.#synced(raft, write));
+    this.#configuration = stored.base.configuration;
   }
 
   get up(): boolean {
@@ -90,22 +115,32 @@ export class Machine {
     return this.#raft;
   }
 
+  get leads(): boolean {
+    return this.#raft?.status.role === "leader";
+  }
+
+  get stopped(): boolean {
+    return this.#world.schedule.now < this.#stoppedUntil;
+  }
+
   get state(): StateMachine {
     return this.#state;
   }
 
   start(): void {
+    if (this.retired) return;
     const { stored, snapshot } = this.disk.read();
     this.#world.trace(() => `${this.id} starts at ${stored.base.index}+${stored.entries.length}, term ${stored.hardState.term}`);
     this.#epoch++;
     this.#load(snapshot);
-    this.#terms = [];
-    this.#base = stored.base.index;
-    for (const e of stored.entries) this.#terms[e.index] = e.term;
-    this.#world.observer.appends(this.id, stored.base, stored.entries);
-    this.#commit = 0;
-    const { random, options } = this.#world;
+    const { random, options, observer } = this.#world;
     this.#raft = new Raft({ ...options, id: this.id, random: random.next, clock: () => this.#clock() }, stored);
+    const entries = stored.entries.slice(0, Math.max(0, this.#raft.lastIndex - stored.base.index));
+    this.#terms = [];
+    this.#base = this.#commit = stored.base.index;
+    for (const e of entries) this.#terms[e.index] = e.term;
+    observer.appends(this.id, stored.base, entries);
+    this.#configuration = stored.base.configuration;
     this.#input(() => {});
     this.#scheduleTick();
   }
@@ -121,7 +156,7 @@ export class Machine {
     this.#forwarded.clear();
     this.#reads.clear();
     this.#received.clear();
-    this.#writes.clear();
+    this.#installs.clear();
   }
 
   /** As SIGSTOP does: nothing happens for a while, but time goes by. */
@@ -130,13 +165,19 @@ export class Machine {
     if (!this.#raft || until <= this.#stoppedUntil) return;
     this.#world.trace(() => `${this.id} is stopped for ${millis.toFixed(0)} ms`);
     this.#stoppedUntil = until;
-    const epoch = this.#epoch;
-    this.#world.schedule.after(millis, () => {
-      if (epoch !== this.#epoch || this.#world.schedule.now < this.#stoppedUntil) return;
+    this.#after(millis, () => {
+      if (this.stopped) return;
       const backlog = this.#world.random.shuffled(this.#backlog);
       this.#backlog = [];
       for (const run of backlog) run();
     });
+  }
+
+  /** Somebody saw that it is a member no more, and switches it off for good. */
+  retire(): void {
+    this.#world.trace(() => `${this.id} is switched off for good`);
+    if (this.up) this.crash();
+    this.retired = true;
   }
 
   /** Steps a message. */
@@ -168,6 +209,7 @@ export class Machine {
 
   /** Whoever proposed is told that it never will be applied. */
   #refuse(tag: number, refused: string): void {
+    this.#world.observer.refuses(tag);
     this.#proposals.get(tag)?.({ refused });
     this.#proposals.delete(tag);
   }
@@ -177,22 +219,29 @@ export class Machine {
     const forwarded = this.#forwarded.get(context);
     if (!forwarded) return;
     this.#forwarded.delete(context);
-    const { schedule, random } = this.#world;
+    const { random } = this.#world;
     if (random.chance(0.5)) return this.#refuse(forwarded.tag, refusal);
-    const again = () => this.#propose(raft, forwarded.tag, forwarded.data);
-    const epoch = this.#epoch;
-    schedule.after(random.between(0, 50), () => {
-      if (epoch === this.#epoch) this.#input(again);
-    });
+    this.#after(random.between(0, 50), () => this.#input(() => this.#propose(raft, forwarded.tag, forwarded.data)));
   }
 
+  /** Answers a read when the state includes all that was committed when it was asked for. */
   read(txn: TxnRequest, mode: ReadMode, answer: (answer: Answer) => void): void {
+    this.ask(
+      mode,
+      () => answer({ ok: this.#state.read(txn) }),
+      (refused) => answer({ refused }),
+    );
+  }
+
+  /** A read of nothing, which only has to be allowed. */
+  ask(mode: ReadMode, done: () => void = () => {}, refuse: (why: string) => void = () => {}): void {
+    const least = this.#world.observer.committed;
     this.#input((raft) => {
       const context = this.#world.unique();
-      this.#reads.set(context, { txn, index: undefined, answer });
+      this.#reads.set(context, { least, index: undefined, done, refuse });
       if (raft.readIndex(context, mode)) return;
       this.#reads.delete(context);
-      answer({ refused: "no-leader" });
+      refuse("no-leader");
     });
   }
 
@@ -218,7 +267,7 @@ export class Machine {
   /** Saves the state as of now and lets go of the log before it. */
   snapshot(): void {
     this.#input((raft) => {
-      const saved = this.#save(raft);
+      const saved = save(this.#state, raft);
       if (!saved) return;
       this.#world.trace(() => `${this.id} takes a snapshot at ${saved.meta.index}`);
       this.disk.save(saved);
@@ -230,14 +279,20 @@ export class Machine {
     return this.#offset + this.#world.schedule.now * this.#rate;
   }
 
-  #scheduleTick(): void {
-    const { random, schedule, options } = this.#world;
+  /** Runs in this life of the process, or not at all. */
+  #after(millis: number, run: () => void): void {
     const epoch = this.#epoch;
+    this.#world.schedule.after(millis, () => {
+      if (epoch === this.#epoch) run();
+    });
+  }
+
+  #scheduleTick(): void {
+    const { random, options } = this.#world;
     // Timers may be late, and make up for it, or for more than that.
     const late = random.chance(0.02) ? random.between(0, options.tickMillis) : 0;
     const ticks = random.chance(0.002) ? 1 + random.below(20) : 1;
-    schedule.after(options.tickMillis / this.#rate + late, () => {
-      if (epoch !== this.#epoch) return;
+    this.#after(options.tickMillis / this.#rate + late, () => {
       this.#input((raft) => {
         for (let i = 0; i < ticks; i++) raft.tick();
         this.#scheduleTick();
@@ -248,7 +303,7 @@ export class Machine {
   #input(run: (raft: Raft) => void): void {
     const epoch = this.#epoch;
     if (!this.#raft) return;
-    if (this.#world.schedule.now < this.#stoppedUntil) {
+    if (this.stopped) {
       this.#backlog.push(() => {
         if (epoch === this.#epoch) this.#input(run);
       });
@@ -260,46 +315,59 @@ export class Machine {
 
   #pump(raft: Raft): void {
     for (let ready = raft.ready(); ready; ready = raft.ready()) this.#carryOut(raft, ready);
-    if (raft.commit < this.#commit) throw new Violation(`monotone commit: ${this.id} went back from ${this.#commit} to ${raft.commit}`);
-    this.#commit = raft.commit;
+    this.#committed(raft);
   }
 
   #carryOut(raft: Raft, ready: Ready): void {
-    const { observer, trace } = this.#world;
-    if (ready.status) {
-      trace(() => `${this.id} is ${ready.status!.role} in term ${ready.status!.term}, leader ${ready.status!.leader}`);
-      // What was asked of the leader before may never be answered.
-      for (const [context, read] of this.#reads) {
-        if (read.index !== undefined) continue;
-        this.#reads.delete(context);
-        read.answer({ refused: "leader-changed" });
-      }
+    const { trace, events } = this.#world;
+    if (ready.status) this.#status(ready.status);
+    if (ready.configuration) {
+      trace(() => `${this.id} has configuration ${JSON.stringify(ready.configuration, idText)}`);
+      events.configured(this);
     }
-    if (ready.configuration) trace(() => `${this.id} has configuration ${JSON.stringify(ready.configuration, idText)}`);
     if (ready.write !== undefined) this.#write(ready);
-    if (ready.status?.role === "leader")
-      observer.leads(this.id, ready.status, (index) => (index <= this.#base ? Infinity : this.#terms[index]));
-    if (ready.status?.role === "leader") this.#world.onLeader(this);
+    this.#committed(raft);
+    if (ready.status?.role === "leader") {
+      this.#world.observer.leads(this.id, ready.status, (index) => (index <= this.#base ? Infinity : this.#terms[index]));
+    }
+    if (ready.status) events.status(this, ready.status);
     for (const message of ready.messages) this.#send(raft, message);
-    for (const entry of ready.committed) this.#apply(entry);
+    for (const entry of ready.committed) this.#apply(raft, entry);
     if (ready.committed.length > 0) raft.appliedTo(ready.committed.at(-1)!.index);
     for (const refused of ready.refused) this.#refused(raft, refused);
-    for (const { context, index } of ready.reads) {
-      const read = this.#reads.get(context);
-      if (read) read.index = index;
-    }
+    for (const { context, index } of ready.reads) this.#mayRead(context, index);
     this.#answerReads();
   }
 
-  readonly #writes = new Map<number, SavedState>();
+  #status({ role, term, leader }: Status): void {
+    this.#world.trace(() => `${this.id} is ${role} in term ${term}, leader ${leader}`);
+    // What was asked of the leader before may never be answered.
+    for (const [context, read] of this.#reads) {
+      if (read.index !== undefined) continue;
+      this.#reads.delete(context);
+      read.refuse("leader-changed");
+    }
+  }
+
+  #committed(raft: Raft): void {
+    const { commit, status } = raft;
+    if (commit < this.#commit) throw new Violation(`monotone commit: ${this.id} went back from ${this.#commit} to ${commit}`);
+    if (commit === this.#commit) return;
+    for (let i = Math.max(this.#commit, this.#base) + 1; i <= commit; i++) {
+      this.#world.observer.commits(this.id, i, this.#terms[i], status.term);
+    }
+    this.#commit = commit;
+    if (status.role === "leader") this.#world.events.commits(this);
+  }
 
   #write({ write, snapshot, hardState, entries }: Ready): void {
     const saved = snapshot && this.#received.get(snapshot.index);
     if (snapshot) {
       if (!saved) throw new Violation(`${this.id} is to install a snapshot at ${snapshot.index} that it never received`);
-      this.#writes.set(write!, saved);
+      this.#installs.set(write!, saved);
       this.#base = snapshot.index;
       this.#terms = [];
+      this.#world.events.installs(this);
     }
     this.#received.clear();
     if (entries.length > 0) this.#terms.length = entries[0]!.index;
@@ -308,51 +376,67 @@ export class Machine {
   }
 
   #synced(raft: Raft, write: number): void {
-    for (const [at, saved] of this.#writes) {
+    for (const [at, saved] of this.#installs) {
       if (at > write) continue;
-      this.#writes.delete(at);
+      this.#installs.delete(at);
       this.#world.trace(() => `${this.id} installs the snapshot at ${saved.meta.index}`);
       this.#load(saved);
       raft.appliedTo(saved.meta.index);
+      this.#configured(saved.meta.configuration);
     }
     raft.durable(write);
   }
 
+  /** As the driver does: what nobody else can have is taken back; what others may commit waits until the disk takes it. */
+  #failed(raft: Raft, frames: readonly Frame[], broken: boolean): void {
+    this.#world.trace(() => `the disk of ${this.id} ${broken ? "breaks" : "is full"}`);
+    const { voters, outgoing, learners } = raft.configuration;
+    const alone = voters.length === 1 && voters[0] === this.id && learners.length === 0 && outgoing.length === 0;
+    const entries = frames.flatMap((f) => f.entries);
+    if (!broken && (entries.length === 0 ? alone : raft.retract(entries[0]!.index))) {
+      this.disk.discard();
+      for (const entry of entries) if (entry.type === EntryType.normal) this.#refuse(tagOf(entry), "no-space");
+      return;
+    }
+    if (!broken) this.#after(DISK_RETRY, () => this.#input(() => this.disk.retry()));
+    const [next] = raft.followers.filter((f) => !f.learner && f.active).sort((a, b) => b.match - a.match);
+    if (next) raft.transferLeader(next.id);
+  }
+
   #send(raft: Raft, message: Ready["messages"][number]): void {
-    const { network, schedule, random } = this.#world;
+    const { network, random, observer } = this.#world;
     if (message.type !== "snapshot") {
-      if (message.type === "append")
-        this.#world.observer.appends(this.id, { index: message.prevIndex, term: message.prevTerm }, message.entries);
+      if (message.type === "append") observer.appends(this.id, { index: message.prevIndex, term: message.prevTerm }, message.entries);
       const arrives = network.send({ message, state: undefined });
       if (arrives === undefined && random.chance(0.2)) {
-        schedule.after(random.between(1, 50), () => this.#input(() => raft.reportUnreachable(message.to)));
+        this.#after(random.between(1, 50), () => this.#input(() => raft.reportUnreachable(message.to)));
       }
       return;
     }
-    const state = this.#save(raft);
+    const state = save(this.#state, raft);
     const arrives = state && network.send({ message: { ...message, meta: state.meta }, state });
-    const epoch = this.#epoch;
     // The transport hears how it ended, sooner or later than Raft.
-    schedule.after((arrives ?? 20) + random.between(0, 20), () => {
-      if (epoch === this.#epoch) this.#input(() => raft.reportSnapshot(message.to, arrives !== undefined));
-    });
+    this.#after((arrives ?? 20) + random.between(0, 20), () => this.#input(() => raft.reportSnapshot(message.to, arrives !== undefined)));
   }
 
-  #apply(entry: Entry): void {
-    this.#world.observer.applies(this.id, entry, this.#raft!.status.term);
+  #apply(raft: Raft, entry: Entry): void {
+    const { observer } = this.#world;
+    observer.applies(this.id, entry);
     const expected = this.#state.index + 1;
     if (entry.index !== Math.max(expected, this.#base + 1) && entry.index !== expected) {
       throw new Violation(`${this.id} applies entry ${entry.index} after ${this.#state.index}`);
     }
-    if (entry.type !== EntryType.normal) {
-      this.#state.index = entry.index;
-      this.#state.term = entry.term;
-      return;
-    }
-    const tag = new DataView(entry.data.buffer, entry.data.byteOffset).getFloat64(0);
+    if (entry.type !== EntryType.normal) this.#state.pass(entry.index, entry.term);
+    if (entry.type === EntryType.confChange) this.#configured(raft.metaAt(entry.index)!.configuration);
+    if (entry.type !== EntryType.normal) return;
+    const tag = tagOf(entry);
+    observer.appliesProposal(this.id, tag);
     let answer: Answer;
     try {
-      answer = { ok: this.#state.apply(entry.index, entry.term, decodeCommand(entry.data.subarray(TAG)), this.#clock()) };
+      const command = decodeCommand(entry.data.subarray(TAG));
+      answer = { ok: this.#state.apply(entry.index, entry.term, command, this.#clock()) };
+      observer.records(this.#state);
+      if (command.type === "compact") this.#state.mvcc.prune();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       answer = { refused: error.message };
@@ -361,28 +445,38 @@ export class Machine {
     this.#proposals.delete(tag);
   }
 
+  #configured(applied: Configuration): void {
+    const members = membersOf(applied);
+    const removed = membersOf(this.#configuration).filter((id) => !members.includes(id));
+    this.#configuration = applied;
+    if (removed.length > 0) this.#world.events.removes(this, removed);
+  }
+
+  #mayRead(context: number, index: number): void {
+    const read = this.#reads.get(context);
+    if (!read) return;
+    this.#world.observer.reads(this.id, index, read.least);
+    read.index = index;
+  }
+
   #answerReads(): void {
     for (const [context, read] of this.#reads) {
       if (read.index === undefined || read.index > this.#state.index) continue;
       this.#reads.delete(context);
-      read.answer({ ok: this.#state.read(read.txn) });
+      read.done();
     }
   }
 
-  #save(raft: Raft): SavedState | undefined {
-    const meta: SnapshotMeta | undefined = raft.metaAt(this.#state.index);
-    if (!meta) return undefined;
-    // Each chunk is overwritten by the next.
-    return { meta, chunks: Array.from(snapshotOf(this.#state).chunks, (chunk) => structuredClone(chunk)) };
+  #load(saved: SavedState | undefined): void {
+    this.#state = load(saved, this.#clock());
   }
 
-  #load(saved: SavedState | undefined): void {
-    this.#state = new StateMachine();
-    if (!saved) return;
-    const loader = new SnapshotLoader(this.#state, saved.meta);
-    for (const chunk of saved.chunks) loader.add(chunk, this.#clock());
-    loader.finish();
+  /** Whether it has applied that it is a member no more. */
+  get isOut(): boolean {
+    return this.#configuration !== NOBODY && !membersOf(this.#configuration).includes(this.id);
   }
 }
+
+const tagOf = ({ data }: Entry) => new DataView(data.buffer, data.byteOffset).getFloat64(0);
 
 export const idText = (_: string, value: unknown): unknown => (typeof value === "bigint" ? `${value}` : value);

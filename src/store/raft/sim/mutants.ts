@@ -35,8 +35,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: "sim/disk.ts",
-        find: "if (hardState) this.#hardState = hardState;",
-        replace: "if (hardState) this.#hardState = { ...hardState, vote: 0n };",
+        find: "if (state) this.#hardState = state;",
+        replace: "if (state) this.#hardState = { ...state, vote: 0n };",
       },
     ],
   },
@@ -45,8 +45,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: "sim/disk.ts",
-        find: "if (hardState) this.#hardState = hardState;",
-        replace: "if (hardState) this.#hardState = { ...hardState, term: this.#hardState.term };",
+        find: "if (state) this.#hardState = state;",
+        replace: "if (state) this.#hardState = { ...state, term: this.#hardState.term };",
       },
     ],
   },
@@ -217,5 +217,67 @@ export const mutants: readonly Mutant[] = [
         replace: "this.#farewell !== undefined",
       },
     ],
+  },
+  {
+    name: "a lease counts from when the answer came",
+    edits: [{ file: "leader.ts", find: "m.sentAt + m.promise", replace: "this.node.options.clock() + m.promise" }],
+  },
+  {
+    name: "a lease takes clocks to be alike",
+    edits: [{ file: "leader.ts", find: "m.promise * (1 - this.node.options.maxClockDrift)", replace: "m.promise" }],
+  },
+  {
+    name: "a promise to the leader is counted in ticks",
+    edits: [
+      {
+        file: "node.ts",
+        find: "this.options.clock() - this.#heardAt < this.promise",
+        replace: "this.ticks < this.options.electionTicks",
+      },
+      { file: "node.ts", find: "    this.#heardAt = this.options.clock();", replace: "    this.ticks = 0;" },
+      { file: "node.ts", find: "  #heardAt: number;", replace: "  ticks = 0;\n  #heardAt: number;" },
+      { file: "raft.ts", find: "    this.#node.role.tick();", replace: "    this.#node.ticks++;\n    this.#node.role.tick();" },
+    ],
+  },
+  {
+    name: "what the log has behind a newer snapshot is taken to follow it",
+    edits: [{ file: "node.ts", find: "new Log(base, stale ? [] : entries)", replace: "new Log(base, entries)" }],
+  },
+  {
+    name: "a proposal that is refused is in the log all the same",
+    edits: [
+      {
+        file: "leader.ts",
+        find: 'if (this.#transferee !== 0n) return { refused: "transferring" };',
+        replace:
+          'if (this.#transferee !== 0n) {\n      for (const data of datas) this.#append(kind, data);\n      return { refused: "transferring" };\n    }',
+      },
+    ],
+  },
+  {
+    name: "what a full disk refused stays in the log",
+    edits: [{ file: "leader.ts", find: "    log.truncate(from);\n", replace: "" }],
+  },
+  {
+    name: "what a full disk refused is taken back although others may have it",
+    edits: [{ file: "leader.ts", find: "if (this.tracker.size > 0 || from <= node.commit", replace: "if (from <= node.commit" }],
+  },
+  {
+    name: "a snapshot names the members of now, not those of its index",
+    edits: [{ file: "node.ts", find: "configuration: at.configuration };", replace: "configuration: this.configuration };" }],
+  },
+  {
+    name: "learners count",
+    edits: [
+      {
+        file: "quorum.ts",
+        find: "const incoming = reached(voters, progressOf);",
+        replace: "const incoming = reached([...voters, ...configuration.learners], progressOf);",
+      },
+    ],
+  },
+  {
+    name: "a change of members is applied before the disk knows that it is committed",
+    edits: [{ file: "raft.ts", find: "if (!isSaved && configuredAt > this.#handed)", replace: "if (false)" }],
   },
 ];

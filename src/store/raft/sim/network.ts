@@ -18,11 +18,13 @@ export interface Weather {
   to: number;
   drop: number;
   double: number;
+  /** How likely it is that one arrives again, or for the first time, when nobody expects it any more. */
+  late: number;
   /** Whether messages of a link keep their order, as on a connection. */
   ordered: boolean;
 }
 
-export const CALM: Weather = { from: 0.2, to: 2, drop: 0, double: 0, ordered: true };
+export const CALM: Weather = { from: 0.2, to: 2, drop: 0, double: 0, late: 0, ordered: true };
 
 export class SimNetwork {
   readonly #random: Random;
@@ -56,11 +58,13 @@ export class SimNetwork {
   /** Returns when it arrives, in milliseconds from now; undefined if it is lost. */
   send(parcel: Parcel): number | undefined {
     const { from, to } = parcel.message;
-    const { drop, double } = this.weather;
+    const { drop, double, late } = this.weather;
+    const repeats = parcel.message.type !== "propose";
+    if (repeats && late > 0 && this.#random.chance(late)) this.#arrive(parcel, this.#random.between(50, 1500));
     if (this.isCut(from, to) || this.#random.chance(drop)) return undefined;
     const arrives = this.#carry(this.#encodes ? this.#encoded(parcel) : parcel);
     // A proposal that arrives twice is two proposals: connections don't do that.
-    if (parcel.message.type !== "propose" && this.#random.chance(double)) this.#carry(parcel);
+    if (repeats && this.#random.chance(double)) this.#carry(parcel);
     return arrives;
   }
 
@@ -79,10 +83,15 @@ export class SimNetwork {
       this.#lastArrival.set(link, arrival);
       delay = arrival - this.#schedule.now;
     }
-    // What was on its way when a link was cut is lost with it.
+    this.#arrive(parcel, delay);
+    return delay;
+  }
+
+  /** What was on its way when a link was cut is lost with it. */
+  #arrive(parcel: Parcel, delay: number): void {
+    const { from, to } = parcel.message;
     this.#schedule.after(delay, () => {
       if (!this.isCut(from, to)) this.#deliver(to, parcel);
     });
-    return delay;
   }
 }

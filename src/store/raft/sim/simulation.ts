@@ -1,6 +1,5 @@
 // One seed, one history: members, clients and faults in virtual time, checked
 // at every step and as a whole at the end.
-import type { Change } from "../../testing/revisions.ts";
 import { bootstrap, joining, membersOf } from "../configuration.ts";
 import { Clients } from "./clients.ts";
 import { Faults } from "./faults.ts";
@@ -80,7 +79,13 @@ class Simulation {
       },
       unique: () => ++unique,
       trace: (line) => trace?.(schedule.now, line()),
-      onLeader: (machine) => this.#faults.leads(machine),
+      events: {
+        status: (machine, status) => this.#faults.status(machine, status),
+        commits: (machine) => this.#faults.commits(machine),
+        configured: (machine) => this.#faults.configured(machine),
+        installs: (machine) => this.#faults.installs(machine),
+        removes: (machine, ids) => this.#faults.removes(machine, ids),
+      },
     };
     this.#clients = new Clients(random, schedule, () => this.#up(), 2.5 * ELECTION * TICK);
     this.#faults = new Faults({
@@ -89,6 +94,8 @@ class Simulation {
       network,
       electionMillis: ELECTION * TICK,
       hunts,
+      retires: random.chance(0.5),
+      write: (machine) => this.#clients.poke(machine),
       machines: () => this.#machines,
       newMachine: () => this.#add(joining()),
       trace: this.#world.trace,
@@ -102,13 +109,14 @@ class Simulation {
     const { trace } = this.#world;
     this.#clients.start(this.#random.pick([1, 4, 10]), this.#random.pick([10, 30, 100]));
     this.#faults.start(this.#random.pick([40, 120, 300]));
+    this.#doubt();
     this.#schedule.run(CHAOS);
     trace(() => "everything works again");
     this.#faults.end(CALM);
     this.#clients.stop();
     this.#recover();
     const best = this.#upToDate();
-    this.#clients.check(historyOf(best));
+    this.#clients.check(this.#world.observer.history);
     return {
       seed: this.#seed,
       millis: this.#schedule.now,
@@ -117,6 +125,16 @@ class Simulation {
       entries: best.raft!.commit,
       term: best.raft!.status.term,
     };
+  }
+
+  /** Asks whoever thinks it leads, most of all when others do so too. */
+  #doubt(): void {
+    this.#schedule.after(this.#random.between(2, 8), () => {
+      const leaders = this.#machines.filter((m) => m.leads);
+      const asked = leaders.length > 1 ? leaders : this.#random.chance(0.03) ? [this.#random.pick(this.#machines)] : [];
+      for (const m of asked) if (!m.stopped || this.#random.chance(0.1)) m.ask(this.#random.chance(0.8) ? "lease" : "quorum");
+      this.#doubt();
+    });
   }
 
   #add(stored: ReturnType<typeof joining>): Machine {
@@ -133,7 +151,7 @@ class Simulation {
 
   /** Who leads in the newest term. */
   #leader(): Machine | undefined {
-    const leaders = this.#machines.filter((m) => m.raft?.status.role === "leader");
+    const leaders = this.#machines.filter((m) => m.leads);
     return leaders.sort((a, b) => b.raft!.status.term - a.raft!.status.term)[0];
   }
 
@@ -186,21 +204,21 @@ class Simulation {
   /** All members hold the same. */
   #compare(): void {
     const members = this.#members();
-    const [first, ...others] = members.map((m) => JSON.stringify(historyOf(m)));
+    const [first, ...others] = members.map((m) => pictureOf(m));
     for (const [i, other] of others.entries()) {
       if (other !== first) throw new Violation(`members ${members[0]!.id} and ${members[i + 1]!.id} differ`);
     }
   }
 }
 
-/** Every change since the first revision. */
-function historyOf({ state }: Machine): Change[] {
-  const changes: Change[] = [];
-  for (let revision = 2; revision <= state.mvcc.revision; revision++) {
-    state.mvcc.log.visit(revision, ({ type, kv }) => {
-      const text = (b: Uint8Array) => Buffer.from(b).toString("latin1");
-      changes.push({ key: text(kv.key), value: type === "put" ? text(kv.value) : null, revision });
-    });
-  }
-  return changes;
+const ALL = Uint8Array.of(0);
+
+/** All that a member's state holds, and since when. */
+function pictureOf({ state: { mvcc } }: Machine): string {
+  const { kvs } = mvcc.range({ key: ALL, end: ALL });
+  return JSON.stringify([
+    mvcc.revision,
+    mvcc.compactRevision,
+    kvs.map((kv) => [`${kv.key}`, `${kv.value}`, kv.createRevision, kv.modRevision, kv.version]),
+  ]);
 }
