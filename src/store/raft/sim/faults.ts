@@ -103,7 +103,9 @@ export class Faults {
 
   /** Whoever sees a change applied may rely on it, and switch off the members that it removes. */
   removes(machine: Machine, ids: readonly bigint[]): void {
+    const { schedule, random } = this.#site;
     for (const m of this.#site.machines()) if (ids.includes(m.id)) this.#retire(m, m !== machine);
+    if (!this.#over && random.chance(0.2)) schedule.after(random.between(0, 3), () => this.#reboot(machine));
   }
 
   /** One that leads, or that led when it was removed, goes on until the others can do without it. */

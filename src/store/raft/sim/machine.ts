@@ -35,6 +35,8 @@ export interface World {
   options: Omit<RaftConfig, "id" | "random" | "clock"> & { tickMillis: number };
   /** A number that nobody had before, for proposals and reads. */
   unique(): number;
+  /** How fast the clock of the next machine is. */
+  rate(): number;
   trace(line: () => string): void;
   /** What happens to one of them, before anybody else hears of it. */
   events: {
@@ -59,8 +61,6 @@ interface PendingRead {
 }
 
 const TAG = 8;
-const SLOWEST = 0.95;
-const FASTEST = 1.05;
 /** Milliseconds after which a full disk is tried again. */
 const DISK_RETRY = 30;
 
@@ -101,8 +101,7 @@ export class Machine {
       synced: (write) => this.#input((raft) => this.#synced(raft, write)),
       failed: (frames, broken) => this.#input((raft) => this.#failed(raft, frames, broken)),
     });
-    // As far apart as Raft is told that they may be.
-    this.#rate = world.random.pick([SLOWEST, FASTEST, world.random.between(SLOWEST, FASTEST)]);
+    this.#rate = world.rate();
     this.#offset = world.random.between(0, 1e6);
     this.#configuration = stored.base.configuration;
   }
@@ -260,6 +259,15 @@ export class Machine {
     });
   }
 
+  /** Timers fire that were held up. */
+  burst(ticks: number): void {
+    this.#input((raft) => this.#tick(raft, ticks));
+  }
+
+  #tick(raft: Raft, ticks: number): void {
+    for (let i = 0; i < ticks; i++) raft.tick();
+  }
+
   campaign(): void {
     this.#input((raft) => raft.campaign());
   }
@@ -294,7 +302,7 @@ export class Machine {
     const ticks = random.chance(0.002) ? 1 + random.below(20) : 1;
     this.#after(options.tickMillis / this.#rate + late, () => {
       this.#input((raft) => {
-        for (let i = 0; i < ticks; i++) raft.tick();
+        this.#tick(raft, ticks);
         this.#scheduleTick();
       });
     });

@@ -223,6 +223,7 @@ export const mutants: readonly Mutant[] = [
     edits: [{ file: "leader.ts", find: "m.sentAt + m.promise", replace: "this.node.options.clock() + m.promise" }],
   },
   {
+    rare: true,
     name: "a lease takes clocks to be alike",
     edits: [{ file: "leader.ts", find: "m.promise * (1 - this.node.options.maxClockDrift)", replace: "m.promise" }],
   },
@@ -240,6 +241,7 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    rare: true,
     name: "what the log has behind a newer snapshot is taken to follow it",
     edits: [{ file: "node.ts", find: "new Log(base, stale ? [] : entries)", replace: "new Log(base, entries)" }],
   },
@@ -263,6 +265,7 @@ export const mutants: readonly Mutant[] = [
     edits: [{ file: "leader.ts", find: "if (this.tracker.size > 0 || from <= node.commit", replace: "if (from <= node.commit" }],
   },
   {
+    rare: true,
     name: "a snapshot names the members of now, not those of its index",
     edits: [{ file: "node.ts", find: "configuration: at.configuration };", replace: "configuration: this.configuration };" }],
   },
@@ -277,6 +280,7 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    rare: true,
     name: "a change of members is applied before the disk knows that it is committed",
     edits: [{ file: "raft.ts", find: "if (!isSaved && configuredAt > this.#handed)", replace: "if (false)" }],
   },

@@ -13,6 +13,7 @@ const PLOTS = {
   forgetfulLeader: 2,
   unawareLeader: 4,
   nap: 2,
+  hurry: 2,
   farewell: 2,
   install: 2,
 };
@@ -183,6 +184,18 @@ export class Plots {
     });
   }
 
+  /** The timers of all others fire as if they had not heard the leader for long, which hears nobody. */
+  hurry(leader: Machine): void {
+    const { random, machines } = this.#site;
+    this.#isolate(leader);
+    for (const m of machines()) if (m !== leader) m.burst(10 + random.below(15));
+    this.#whenLeads(leader, (m) => {
+      for (let i = 0; i < 3; i++) this.#later(1, 30, () => this.#write(m));
+      this.#later(50, 300, () => this.#finish());
+    });
+    for (const m of machines()) if (m !== leader) this.#urge(m);
+  }
+
   /** The leader removes itself, with so many others that those who stay can't tell without it, and is not heard when it knows. */
   farewell(leader: Machine): void {
     const { random } = this.#site;
@@ -229,7 +242,7 @@ export class Plots {
   #urge(machine: Machine): void {
     if (!this.#busy || machine.leads) return;
     machine.campaign();
-    this.#later(2, 15, () => this.#urge(machine));
+    this.#later(1, 8, () => this.#urge(machine));
   }
 
   #whenLeads(but: Machine, then: (machine: Machine) => void): void {

@@ -78,6 +78,7 @@ class Simulation {
         catchUpBytes: random.pick([500, 5000, 1 << 26]),
       },
       unique: () => ++unique,
+      rate: ratesOf(random),
       trace: (line) => trace?.(schedule.now, line()),
       events: {
         status: (machine, status) => this.#faults.status(machine, status),
@@ -209,6 +210,14 @@ class Simulation {
       if (other !== first) throw new Violation(`members ${members[0]!.id} and ${members[i + 1]!.id} differ`);
     }
   }
+}
+
+/** As far apart as Raft is told that clocks may be, now and then one against all others. */
+function ratesOf(random: Random): () => number {
+  const [slowest, fastest] = [0.95, 1.05];
+  const slow = random.chance(0.3) ? random.below(5) : undefined;
+  let made = 0;
+  return () => (slow === undefined ? random.between(slowest, fastest) : made++ === slow ? slowest : fastest);
 }
 
 const ALL = Uint8Array.of(0);

@@ -141,6 +141,24 @@ export class Scenario {
     }
   }
 
+  /** The disk has no room for what it was given: a leader that nobody follows takes it back, others keep it for later. */
+  refuse(member: Member): void {
+    const first = member.pending.flatMap((w) => w.entries)[0];
+    const retracted = first !== undefined && member.raft!.retract(first.index);
+    this.say(`${member.id} ${retracted ? "takes back" : "keeps"} what its disk refuses`);
+    if (retracted) member.pending = [];
+    this.#carryOut(member);
+  }
+
+  /** A crash when a received snapshot is in place, and the log has not begun anew behind it. */
+  crashInstalling(member: Member): void {
+    const snapshot = member.pending.findLast((w) => w.snapshot)?.snapshot;
+    if (!snapshot) throw new Error(`${member.id} is not installing a snapshot`);
+    member.base = snapshot;
+    member.entries = member.entries.filter((e) => e.index > snapshot.index);
+    this.crash(member);
+  }
+
   /** Delivers what is on its way, of these links only if there are any; not what comes of it. Returns how much there was. */
   deliver(links: readonly string[] = []): number {
     const linkOf = (m: Message) => `${m.from}->${m.to}`;

@@ -138,6 +138,16 @@ const commands: Record<string, Command> = {
   "slow-disk": (s, a) => {
     s.member(id(a.words[0])).slow = true;
   },
+  /** refuse-writes ID: the disk is full. */
+  "refuse-writes": (s, a) => s.refuse(s.member(id(a.words[0]))),
+  "crash-installing": (s, a) => s.crashInstalling(s.member(id(a.words[0]))),
+  /** meta ID INDEX…: what a snapshot as of these says of itself. */
+  meta: (s, a) => {
+    for (const index of a.words.slice(1)) {
+      const meta = s.member(id(a.words[0])).raft!.metaAt(Number(index));
+      s.say(meta ? `${index}/${meta.term} ${configurationText(meta.configuration)}` : `${index} is not known`);
+    }
+  },
   sync: (s, a) => {
     for (const m of each(s, a.words)) s.sync(m);
   },
