@@ -27,6 +27,7 @@ import type { ConfChange, Entry, SnapshotMeta, Status } from "./raft/types.ts";
 import { SnapshotPace } from "./snapshot/pace.ts";
 import { Snapshots } from "./snapshots.ts";
 import { StateMachine } from "./state.ts";
+import { Tidy } from "./tidy.ts";
 import type { Identity } from "./wal/format.ts";
 import type { Wal, WalError } from "./wal/wal.ts";
 import { Watches } from "./watches.ts";
@@ -77,6 +78,7 @@ export class Member implements Host {
   #wal!: Wal;
   #consensus!: RaftConsensus;
   #transport!: Transport;
+  readonly #tidy = new Tidy({ written: () => this.#wal.written });
   #lock: { release(): void } | undefined;
   readonly pace: SnapshotPace;
   /** Why the disk takes no more writes, and since when. */
@@ -326,6 +328,7 @@ export class Member implements Host {
     this.metrics.applied(performance.now());
     this.watches.publish();
     this.leases.wake();
+    this.#tidy.wake();
     if (this.snapshots.taking || !this.pace.due(this.state.index, this.state.mvcc.size)) return;
     // If it fails, nothing is lost: the log still has it all. The next try comes after as many entries again.
     this.snapshot().catch((error) => {
@@ -402,6 +405,7 @@ export class Member implements Host {
   }
 
   async #stop(): Promise<void> {
+    this.#tidy.stop();
     if (!this.#lock) return;
     this.#transport.tellStopping();
     this.leases.stop();
