@@ -8,14 +8,12 @@ import { Codec, type ProtobufForm, type StorageMediaType } from "./codec.ts";
 import { Entry } from "./entry.ts";
 import { fromStore, Overtaken } from "./errors.ts";
 import { Freshness } from "./freshness.ts";
+import { checkStore } from "./health.ts";
+import { Leases } from "./leases.ts";
 
 const log = logger("kube-apiserver");
 /** Pairs in one answer while the cache loads; bounds the message, not the cache. */
 const pageSize = 5000;
-/** Objects that expire share a lease for this many seconds (upstream's lease manager), at most a twentieth of their time. */
-const defaultLeaseReuse = 60;
-/** And no more than this many (upstream's --lease-max-object-count). */
-const leaseMaxObjects = 1000;
 
 export interface StorageOptions {
   /** What new values are written in; JSON by default. */
@@ -52,16 +50,14 @@ export class Storage {
   #ready = false;
   readonly #progress = new Set<(revision: number) => void>();
   readonly #resets = new Set<() => void>();
-  readonly #leaseReuse: number;
-  /** By how long they last. */
-  readonly #leases = new Map<number, { id: Promise<bigint>; until: number; objects: number }>();
+  readonly #leases: Leases;
   #delay = 100;
 
   constructor(client: StoreClient, prefix: string, protobuf: ProtobufForm, options: StorageOptions = {}) {
     this.client = client;
     this.#prefix = `/${prefix.replace(/^\/+|\/+$/g, "")}/`;
     this.#codec = new Codec(protobuf, options.mediaType ?? "application/json");
-    this.#leaseReuse = options.leaseReuse ?? defaultLeaseReuse;
+    this.#leases = new Leases((ttl) => this.#call(this.client.leaseGrant(ttl)), options.leaseReuse);
     const watch = () => this.#watch;
     this.#freshness = new Freshness(
       {
@@ -248,24 +244,11 @@ export class Storage {
   }
 
   /**
-   * Reads the key that upstream's health check reads, which takes a quorum.
-   * @param timeout milliseconds
+   * Whether the store answers within so many milliseconds.
    * @returns what is wrong, or undefined
    */
-  async check(timeout: number): Promise<string | undefined> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<string>((resolve) => {
-      timer = setTimeout(() => resolve("error getting data from etcd: context deadline exceeded"), timeout);
-    });
-    const read = this.client.range(Buffer.from(`${this.#prefix}health`)).then(
-      () => undefined,
-      (error: Error) => `error getting data from etcd: ${error.message}`,
-    );
-    try {
-      return await Promise.race([read, late]);
-    } finally {
-      clearTimeout(timer);
-    }
+  check(timeout: number): Promise<string | undefined> {
+    return checkStore(this.client, this.#prefix, timeout);
   }
 
   /** The newest state of a key, as the store knows it. */
@@ -302,7 +285,7 @@ export class Storage {
   async create(bucket: Bucket, key: string, object: KubeObject, ttl?: number, along = alone): Promise<Entry | undefined> {
     const storeKey = this.key(bucket, key);
     const value = this.#codec.encode(object);
-    const lease = ttl ? await this.#leaseFor(ttl) : undefined;
+    const lease = ttl ? await this.#leases.of(ttl) : undefined;
     const result = await this.#call(
       this.client.txn(
         [{ key: storeKey, target: "modRevision", op: "=", value: 0 }, ...along.compare],
@@ -373,7 +356,7 @@ export class Storage {
       }
       if ("delete" in next && !current) return { entry: undefined, changed: false, deleted: false };
       const value = "put" in next ? this.#codec.encode(next.put) : undefined;
-      const lease = "put" in next && next.ttl ? await this.#leaseFor(next.ttl) : undefined;
+      const lease = "put" in next && next.ttl ? await this.#leases.of(next.ttl) : undefined;
       const { along = alone } = next;
       const op: Op = value ? { type: "put", key: storeKey, value, ...(lease ? { lease } : {}) } : { type: "delete", key: storeKey };
       const result = await this.#call(
@@ -410,30 +393,13 @@ export class Storage {
     if (this.revision < revision && this.#ready && !this.#stopped) await this.#freshness.seen(revision).catch(() => {});
   }
 
-  async #leaseFor(ttl: number): Promise<bigint> {
-    const now = performance.now();
-    let lease = this.#leases.get(ttl);
-    if (!lease || lease.until < now || lease.objects >= leaseMaxObjects) {
-      const reuse = Math.min(this.#leaseReuse, Math.floor(ttl / 20));
-      const id = this.#call(this.client.leaseGrant(ttl + reuse)).then((l) => l.id);
-      const made = { id, until: now + reuse * 1000, objects: 0 };
-      lease = made;
-      this.#leases.set(ttl, made);
-      id.catch(() => {
-        if (this.#leases.get(ttl) === made) this.#leases.delete(ttl);
-      });
-    }
-    lease.objects++;
-    return lease.id;
-  }
-
   /** Turns the store's errors into those of the API. */
   async #call<T>(work: Promise<T>): Promise<T> {
     try {
       return await work;
     } catch (error) {
       // It ran out, or belonged to a store that was restored: the next object gets another.
-      if (error instanceof StoreError && error.reason === "lease-not-found") this.#leases.clear();
+      if (error instanceof StoreError && error.reason === "lease-not-found") this.#leases.forget();
       throw fromStore(error);
     }
   }
