@@ -76,7 +76,7 @@ export class Faults {
     const { schedule, random } = this.#site;
     schedule.after(random.between(0, pause), () => {
       if (this.#over) return;
-      this.#do(random.weighted(this.#weights));
+      if (!this.#plots.busy || random.chance(0.2)) this.#do(random.weighted(this.#weights));
       this.start(pause);
     });
   }
@@ -121,7 +121,7 @@ export class Faults {
   /** Strikes at who comes to lead: before it has told anybody, or soon after. */
   #hunt(machine: Machine): void {
     const { schedule, random, hunts } = this.#site;
-    if (!hunts || this.#over) return;
+    if (!hunts || this.#over || this.#plots.busy) return;
     if (random.chance(0.4)) {
       this.#isolate(machine);
       schedule.after(random.between(50, 800), () => this.#site.network.heal());

@@ -35,6 +35,11 @@ export class Plots {
     this.#site = site;
   }
 
+  /** Whether one is under way, which other faults would mostly spoil. */
+  get busy(): boolean {
+    return this.#busy;
+  }
+
   /** Begins one, if none is under way. */
   begin(): void {
     if (this.#busy) return;

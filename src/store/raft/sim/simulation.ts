@@ -60,6 +60,7 @@ class Simulation {
     let unique = 0;
     // Leaders that fall as soon as they rise leave logs that differ, the more so if messages are small.
     const hunts = random.chance(0.2);
+    const drift = random.pick([0.1, 0.1, 0.3]);
     const small = hunts || random.chance(0.5);
     this.#world = {
       random,
@@ -69,6 +70,7 @@ class Simulation {
       options: {
         tickMillis: TICK,
         electionTicks: ELECTION,
+        maxClockDrift: drift,
         heartbeatTicks: random.pick([1, 2]),
         // Limits that short histories reach.
         maxInflight: small ? random.pick([1, 2, 4]) : 256,
@@ -78,7 +80,7 @@ class Simulation {
         catchUpBytes: random.pick([500, 5000, 1 << 26]),
       },
       unique: () => ++unique,
-      rate: ratesOf(random),
+      rate: ratesOf(random, drift),
       trace: (line) => trace?.(schedule.now, line()),
       events: {
         status: (machine, status) => this.#faults.status(machine, status),
@@ -213,8 +215,9 @@ class Simulation {
 }
 
 /** As far apart as Raft is told that clocks may be, now and then one against all others. */
-function ratesOf(random: Random): () => number {
-  const [slowest, fastest] = [0.95, 1.05];
+function ratesOf(random: Random, drift: number): () => number {
+  const slowest = 0.95;
+  const fastest = (slowest / (1 - drift)) * 0.999;
   const slow = random.chance(0.3) ? random.below(5) : undefined;
   let made = 0;
   return () => (slow === undefined ? random.between(slowest, fastest) : made++ === slow ? slowest : fastest);
