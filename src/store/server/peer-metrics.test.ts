@@ -8,7 +8,7 @@ import { bytes } from "../testing/served.ts";
 const scrape = async (store: Store) => parseMetrics(await (await fetch(`${store.address}/metrics`)).text());
 
 test("bytes, round trips, lost connections and snapshots are counted by the member that they are to and from", async () => {
-  await using members = await Members.start(["a", "b", "c"], { snapshotCount: 20, heartbeatInterval: 100, electionTimeout: 2000 });
+  await using members = await Members.start(["a", "b", "c"], { catchUpEntries: 100, heartbeatInterval: 100, electionTimeout: 2000 });
   const leader = await members.leader();
   const gone = [...members.stores].find(([, store]) => store !== leader)![0];
   const [own, other] = [leader.member.identity.memberId, members.id(gone)].map((id) => id.toString(16));
@@ -29,6 +29,8 @@ test("bytes, round trips, lost connections and snapshots are counted by the memb
   await members.stop(gone);
   await until("the connection is gone", async () => (await value(leader, "etcd_network_active_peers", both)) === 0);
   expect(await value(leader, "etcd_network_disconnected_peers_total", both)).toBeGreaterThan(disconnects);
+  // The log is kept for it as long as it is believed to be there.
+  await until("it is given up", () => leader.member.consensus.followers.some((f) => f.id.toString(16) === other && !f.active));
   const client = leader.client();
   // More than is kept of the log for who was away.
   for (let round = 0; round < 40; round++) {
