@@ -32,7 +32,7 @@ export default command({
       progress.send({ type: "ready", server: `https://${plane.hosts[plane.index]}:${plane.port}`, kubeconfig: "" });
       await ended;
       control.stop();
-      for (const c of running.components.reverse()) await c.stop();
+      await running.stop();
       return 0;
     } catch (e) {
       progress.send({ type: "failed", message: e instanceof Error ? e.message : String(e), usage: e instanceof UsageError });

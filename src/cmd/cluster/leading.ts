@@ -6,7 +6,7 @@ import type { Component } from "../../platform/component.ts";
 import { logger } from "../../platform/log.ts";
 
 /** Milliseconds that giving the lease back may take. */
-const RELEASE = 2000;
+const RELEASE = 1000;
 
 export interface LeadingOptions {
   name: string;

@@ -76,7 +76,7 @@ async function openMember(dir: DataDir, cluster: ClusterFile, plane: PlaneFile, 
 const LOOK = 1500;
 
 export interface Plane {
-  components: Component[];
+  stop(): Promise<void>;
   /** How they are: without a quorum of the store neither its member nor the apiserver is well. */
   rows(): Promise<ComponentStatus[]>;
 }
@@ -121,7 +121,7 @@ export async function startPlane(
     const keys = pki.serviceAccountKeys();
     const [serving, kubeletClient] = [pki.stored("apiserver"), pki.stored("apiserver-kubelet-client")];
     const client = store.client();
-    const running = { components, rows: () => rowsOf(name, components, client) };
+    const running = { stop: () => stop(components), rows: () => rowsOf(name, components, client) };
     if (!(await storeThere(client, ended))) return running;
     const api = new ApiServer({
       store: client,
@@ -159,7 +159,13 @@ export async function startPlane(
     await Promise.race([grown, ended]);
     return running;
   } catch (e) {
-    for (const c of components.reverse()) await c.stop();
+    await stop(components);
     throw e;
   }
+}
+
+/** What leads gives back its Lease first, side by side: where the other planes end, too, it may have to wait in vain. */
+async function stop(components: readonly Component[]): Promise<void> {
+  await Promise.all(components.map((c) => (c instanceof Leading ? c.stop() : undefined)));
+  for (const c of [...components].reverse()) if (!(c instanceof Leading)) await c.stop();
 }
