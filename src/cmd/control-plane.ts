@@ -30,10 +30,10 @@ export default command({
       const running = await startPlane(dir, cluster, plane, progress, ended);
       const control = serveControl(planeRunDir(cluster, plane.index), running.rows);
       progress.send({ type: "ready", server: `https://${plane.hosts[plane.index]}:${plane.port}`, kubeconfig: "" });
-      await ended;
+      const broken = await Promise.race([ended, running.broken]);
       control.stop();
       await running.stop();
-      return 0;
+      return broken ? 1 : 0;
     } catch (e) {
       progress.send({ type: "failed", message: e instanceof Error ? e.message : String(e), usage: e instanceof UsageError });
       throw e;

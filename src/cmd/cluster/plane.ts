@@ -22,7 +22,7 @@ export const memberUrl = (host: string) => `https://${host}:${PEERS}`;
 
 /** This plane's member, started; `grown` settles when the members that were still missing have been added. */
 interface OpenMember {
-  store: Component & { client(): StoreClient };
+  store: Component & { client(): StoreClient; readonly member?: { onBroken(error: Error): void } };
   grown?: Promise<void>;
 }
 
@@ -77,6 +77,8 @@ const LOOK = 1500;
 
 export interface Plane {
   stop(): Promise<void>;
+  /** Resolves when its store's disk fails underneath: another start may find a better one. */
+  broken: Promise<Error>;
   /** How they are: without a quorum of the store neither its member nor the apiserver is well. */
   rows(): Promise<ComponentStatus[]>;
 }
@@ -121,7 +123,10 @@ export async function startPlane(
     const keys = pki.serviceAccountKeys();
     const [serving, kubeletClient] = [pki.stored("apiserver"), pki.stored("apiserver-kubelet-client")];
     const client = store.client();
-    const running = { stop: () => stop(components), rows: () => rowsOf(name, components, client) };
+    const broken = new Promise<Error>((resolve) => {
+      if (store.member) store.member.onBroken = resolve;
+    });
+    const running = { broken, stop: () => stop(components), rows: () => rowsOf(name, components, client) };
     if (!(await storeThere(client, ended))) return running;
     const api = new ApiServer({
       store: client,
