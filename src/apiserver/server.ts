@@ -84,6 +84,10 @@ export interface ApiServerOptions {
   maxRequestsInFlight?: number;
   /** Requests in flight that do; 200. */
   maxMutatingRequestsInFlight?: number;
+  /** Requests that a connection of HTTP/2 may have open; 100. */
+  maxStreams?: number;
+  /** Share of the requests of HTTP/2 after which their client is asked to connect anew; 0. */
+  goawayChance?: number;
   now?: () => number;
 }
 
@@ -198,6 +202,8 @@ export class ApiServer implements Component {
       host,
       port,
       tls: this.#options.tls,
+      maxStreams: this.#options.maxStreams,
+      goawayChance: this.#options.goawayChance,
       handler: (request) => app.fetch(request),
       upgrade: (request, socket, head) => void app.upgrade(request, socket, head),
     });

@@ -51,6 +51,17 @@ const storageBackend: Flag<string> = {
   },
 };
 
+const goawayChance: Flag<number> = {
+  placeholder: "SHARE",
+  fallback: 0,
+  help: "share of HTTP/2 requests, up to 0.02, after which the client is asked to connect anew; 0 without a load balancer",
+  parse: (s) => {
+    const n = Number(s);
+    if (s.trim() === "" || !(n >= 0 && n <= 0.02)) throw new Error("must be a number from 0 to 0.02");
+    return n;
+  },
+};
+
 export default command({
   name: "apiserver",
   summary: "Runs kube-apiserver: the Kubernetes API over a store that speaks etcd's protocol",
@@ -94,6 +105,8 @@ export default command({
     "authorization-mode": authorizationModes,
     "max-requests-inflight": integer("N", 400, "reading requests worked on at once", [1, 1_000_000]),
     "max-mutating-requests-inflight": integer("N", 200, "writing requests worked on at once", [1, 1_000_000]),
+    "http2-max-streams-per-connection": integer("N", 0, "requests that an HTTP/2 connection may have open; 0 for 100", [0, 1_000_000]),
+    "goaway-chance": goawayChance,
     "allow-privileged": allowPrivileged,
     v: verbosity,
   },
@@ -156,6 +169,8 @@ export default command({
       alwaysAllow: o["authorization-mode"].includes("AlwaysAllow"),
       maxRequestsInFlight: o["max-requests-inflight"],
       maxMutatingRequestsInFlight: o["max-mutating-requests-inflight"],
+      maxStreams: o["http2-max-streams-per-connection"] || undefined,
+      goawayChance: o["goaway-chance"],
     };
     try {
       const ended = untilSignal();

@@ -19,6 +19,8 @@ export interface CertificateSubject {
 
 export interface Credentials {
   subject?: CertificateSubject;
+  /** What is wrong with a certificate that was shown and not verified. */
+  certificateError?: string;
   /** The Authorization header. */
   authorization?: string;
 }
@@ -50,13 +52,17 @@ export class Authenticator {
   }
 
   /** Throws a 401 for credentials that are there and wrong; none at all is the anonymous user. */
-  async authenticate({ subject, authorization }: Credentials): Promise<UserInfo> {
+  async authenticate({ subject, certificateError, authorization }: Credentials): Promise<UserInfo> {
     const user = subject && certificateUser(subject);
     if (user) return user;
-    if (authorization === undefined) return anonymous;
+    const nobody = () => {
+      if (certificateError !== undefined) throw unauthorized();
+      return anonymous;
+    };
+    if (authorization === undefined) return nobody();
     const token = /^bearer +(\S+)$/i.exec(authorization.trim())?.[1];
     // Other schemes are somebody else's, as upstream has it: without a bearer token nobody is known.
-    if (token === undefined) return anonymous;
+    if (token === undefined) return nobody();
     const known = this.#staticUser(token) ?? (await this.#options.serviceAccounts?.verify(token));
     if (!known) throw unauthorized();
     return known;

@@ -1,6 +1,6 @@
 // The chain of a request: who sends it, as whom, how many at once, may they,
 // and then the path's own handler. Hono routes.
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { Hono } from "hono";
 import { internalError, StatusError, unauthorized } from "../../api/status.ts";
 import { logger } from "../../platform/log.ts";
@@ -12,8 +12,8 @@ import type { StorageSizes } from "../storage/sizes.ts";
 import type { Documents } from "./documents.ts";
 import { type HealthChecks, health } from "./health.ts";
 import { impersonated } from "./impersonation.ts";
+import type { Incoming } from "./incoming.ts";
 import type { InFlight } from "./inflight.ts";
-import type { Incoming } from "./listener.ts";
 import { ApiMetrics, type RequestLabels } from "./metrics.ts";
 import { isOldWatch, type ResourcePath, resourcePath } from "./path.ts";
 import { wantsWatch } from "./query.ts";
@@ -90,7 +90,7 @@ export class App {
   }
 
   /** Answers a request to upgrade the connection; never rejects. */
-  async upgrade(incoming: Incoming, socket: Socket, head: Uint8Array): Promise<void> {
+  async upgrade(incoming: Incoming, socket: Duplex, head: Uint8Array): Promise<void> {
     const { path, query, target, watch } = read(incoming);
     const labels = { ...labelsOf(incoming.method, target, watch), verb: "CONNECT" };
     this.metrics.longRunning(labels, 1);
@@ -102,7 +102,7 @@ export class App {
     } catch (error) {
       const { code, payload } = failure(error, path);
       this.metrics.observe(labels, code, undefined);
-      if (socket.writable && socket.bytesWritten !== undefined) await refuse(incoming, socket, head, code, String(payload));
+      if (socket.writable) await refuse(incoming, socket, head, code, String(payload));
     } finally {
       this.metrics.longRunning(labels, -1);
     }
@@ -110,7 +110,11 @@ export class App {
 
   async #who(incoming: Incoming): Promise<UserInfo> {
     const { api, authenticator } = this.#options;
-    const known = await authenticator.authenticate({ subject: incoming.subject, authorization: incoming.header("authorization") });
+    const known = await authenticator.authenticate({
+      subject: incoming.subject,
+      certificateError: incoming.certificateError,
+      authorization: incoming.header("authorization"),
+    });
     if (known === anonymous && !this.#options.anonymous) throw unauthorized();
     return impersonated(incoming, known, (attributes) => api.check(attributes));
   }
@@ -233,7 +237,7 @@ function failure(error: unknown, path: string): Reply {
   );
 }
 
-async function refuse(incoming: Incoming, socket: Socket, head: Uint8Array, code: number, body: string): Promise<void> {
+async function refuse(incoming: Incoming, socket: Duplex, head: Uint8Array, code: number, body: string): Promise<void> {
   const { refuse } = await import("../../rpc/remotecommand/mod.ts");
-  refuse({ request: incoming.node as never, socket, head }, code, body, { "Content-Type": "application/json" });
+  refuse({ request: incoming.message, socket, head }, code, body, { "Content-Type": "application/json" });
 }

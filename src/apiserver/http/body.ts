@@ -1,17 +1,23 @@
 // Request bodies into values, by their Content-Type.
 import { bodyFormat, type Format, mediaTypes, patchFormat, patchMediaTypes } from "../../api/codec/media.ts";
 import { JsonSyntaxError, parseJsonStrict } from "../../api/codec/strict.ts";
-import { badRequest, StatusError, unsupportedMediaType } from "../../api/status.ts";
+import { badRequest, StatusError, timeout, unsupportedMediaType } from "../../api/status.ts";
 import type { PatchType } from "../../client/transport.ts";
 import type { Body } from "../registry/body.ts";
-import type { Incoming } from "./listener.ts";
+import { BodyError } from "./body-reader.ts";
+import type { Incoming } from "./incoming.ts";
 
 /** Upstream's limit (3 MiB). */
 const maxBody = 3 * 1024 * 1024;
 const utf8 = new TextDecoder();
 
 async function bytesOf(request: Incoming): Promise<Uint8Array> {
-  const bytes = await request.body(maxBody);
+  let bytes: Uint8Array | undefined;
+  try {
+    bytes = await request.body(maxBody);
+  } catch (error) {
+    throw error instanceof BodyError && error.late ? timeout(error.message) : error;
+  }
   if (bytes) return bytes;
   throw new StatusError({
     kind: "Status",

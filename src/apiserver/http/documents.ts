@@ -6,7 +6,7 @@ import { Discovery, type ServedResource } from "../../api/discovery.ts";
 import { OpenApi, v2ContentTypes, v2MediaTypes } from "../../api/openapi/mod.ts";
 import { notAcceptable } from "../../api/status.ts";
 import { encoderOf } from "./encode.ts";
-import type { Incoming } from "./listener.ts";
+import type { Incoming } from "./incoming.ts";
 import { json, Reply } from "./reply.ts";
 
 export const version = {

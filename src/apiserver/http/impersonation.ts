@@ -1,7 +1,7 @@
 // Acting as somebody else, where RBAC lets one (kubectl --as).
 import { badRequest } from "../../api/status.ts";
 import type { Attributes, UserInfo } from "../request.ts";
-import type { Incoming } from "./listener.ts";
+import type { Incoming } from "./incoming.ts";
 
 const serviceAccount = /^system:serviceaccount:([^:]+):([^:]+)$/;
 const extraPrefix = "impersonate-extra-";
@@ -12,8 +12,8 @@ export function impersonated(incoming: Incoming, user: UserInfo, check: (attribu
   const groups = incoming.headerValues("impersonate-group");
   const uid = incoming.header("impersonate-uid");
   const extra: Record<string, string[]> = {};
-  for (const header of Object.keys(incoming.node.headers))
-    if (header.startsWith(extraPrefix)) extra[decodeURIComponent(header.slice(extraPrefix.length))] = incoming.headerValues(header);
+  for (const header of incoming.fields.filter((name, i) => i % 2 === 0 && name.startsWith(extraPrefix)))
+    extra[decodeURIComponent(header.slice(extraPrefix.length))] = incoming.headerValues(header);
   if (!name) {
     if (groups.length || uid || Object.keys(extra).length) throw badRequest("requested without impersonating a user");
     return user;

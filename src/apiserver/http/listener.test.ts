@@ -5,7 +5,8 @@ import { request as httpsRequest } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type KeyPair, Pki } from "../../cmd/cluster/pki.ts";
-import { type Incoming, Listener } from "./listener.ts";
+import type { Incoming } from "./incoming.ts";
+import { Listener } from "./listener.ts";
 import { json, Reply, text } from "./reply.ts";
 
 let dir: string;

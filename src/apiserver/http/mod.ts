@@ -2,6 +2,7 @@
 export { KubeletClient } from "../kubelet/client.ts";
 export { Connect } from "../kubelet/connect.ts";
 export { App } from "./app.ts";
+export { Incoming } from "./incoming.ts";
 export { InFlight } from "./inflight.ts";
-export { Incoming, Listener } from "./listener.ts";
+export { Listener } from "./listener.ts";
 export { contentOf } from "./reply.ts";

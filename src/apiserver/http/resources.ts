@@ -10,7 +10,7 @@ import type { RequestContext, UserInfo } from "../request.ts";
 import type { Entry } from "../storage/entry.ts";
 import { readBody, readPatch } from "./body.ts";
 import { EventEncoder, encodeEntry, encodeList, encoderOf, type Form, type IncludeObject } from "./encode.ts";
-import type { Incoming } from "./listener.ts";
+import type { Incoming } from "./incoming.ts";
 import type { ResourcePath } from "./path.ts";
 import { deleteOptions, dryRun, fieldValidation, listOptions, wantsWatch, watchOptions } from "./query.ts";
 import { Reply } from "./reply.ts";

@@ -1,11 +1,11 @@
 // The subresources that end at a kubelet: log, exec, attach, portforward, and
 // the proxies to nodes, pods and services.
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type * as core from "../../api/gen/core/v1.ts";
 import { badRequest, notFound, StatusError, serviceUnavailable } from "../../api/status.ts";
 import type { Target } from "../../client/transport.ts";
 import type { Api } from "../api.ts";
-import type { Incoming } from "../http/listener.ts";
+import type { Incoming } from "../http/incoming.ts";
 import type { ResourcePath } from "../http/path.ts";
 import { Reply } from "../http/reply.ts";
 import type { RequestContext } from "../request.ts";
@@ -62,7 +62,7 @@ export class Connect {
   }
 
   /** Joins an upgraded connection to the kubelet's; throws where it never comes to that. */
-  async upgrade(request: ConnectRequest, socket: Socket, head: Uint8Array): Promise<void> {
+  async upgrade(request: ConnectRequest, socket: Duplex, head: Uint8Array): Promise<void> {
     const { incoming, context, target, query } = request;
     const kind = target.subresource;
     // Upstream lets those who may GET a stream by WebSocket, and who may create it by SPDY.
@@ -71,7 +71,7 @@ export class Connect {
     const pod = await this.#pod(target);
     const location = podLocation(kind, pod, await this.#nodeOf(target), query);
     if (!location) throw badRequest(`pod ${target.name} does not have a host assigned`);
-    await this.#kubelets.upgrade(kind, location, { request: incoming.node as never, socket, head });
+    await this.#kubelets.upgrade(kind, location, { request: incoming.message, socket, head });
   }
 
   async #pod(target: Target): Promise<core.Pod> {
