@@ -48,36 +48,24 @@ test("the page is served over a NodePort, at the node's address and on loopback"
   }
 });
 
-test("the page is served over its DNS name from a pod", async () => {
-  const page = await cluster.kubectl(
-    [
-      "run",
-      "client",
-      "--rm",
-      "-i",
-      "--restart=Never",
-      `--image=${BOX}`,
-      "--quiet",
-      "--",
-      "wget",
-      "-qO-",
-      "http://hello.default.svc.cluster.local",
-    ],
-    { timeout: 60_000 },
+/** Runs a command in a pod of its own, once kubectl is attached: what a program writes before, an attached kubectl does not see. */
+const inPod = (name: string, command: string) =>
+  cluster.kubectl(
+    ["run", name, "--rm", "-i", "--restart=Never", `--image=${BOX}`, "--quiet", "--", "sh", "-c", `read -r attached; ${command}`],
+    { stdin: "yes\n", timeout: 60_000 },
   );
-  expect(page).toMatch(/^Hello from hello-/);
+
+test("the page is served over its DNS name from a pod", async () => {
+  expect(await inPod("client", "wget -qO- http://hello.default.svc.cluster.local")).toMatch(/^Hello from hello-/);
 });
 
 test("short names resolve through the pod's search path", async () => {
-  const page = await cluster.kubectl(
-    ["run", "client2", "--rm", "-i", "--restart=Never", `--image=${BOX}`, "--quiet", "--", "wget", "-qO-", "http://hello"],
-    { timeout: 60_000 },
-  );
-  expect(page).toMatch(/^Hello from hello-/);
+  expect(await inPod("client2", "wget -qO- http://hello")).toMatch(/^Hello from hello-/);
 });
 
 test("a pod reaches the apiserver with its service account's token", async () => {
   const script = `const d = "/var/run/secrets/kubernetes.io/serviceaccount/";
+    for await (const attached of console) if (attached) break;
     const token = await Bun.file(d + "token").text();
     const r = await fetch("https://kubernetes.default.svc/api/v1/namespaces/default/pods", { headers: { authorization: "Bearer " + token }, tls: { ca: Bun.file(d + "ca.crt") } });
     console.log(r.status, (await r.json()).message);`;
@@ -96,7 +84,7 @@ test("a pod reaches the apiserver with its service account's token", async () =>
       "-e",
       script,
     ],
-    { timeout: 60_000 },
+    { stdin: "yes\n", timeout: 60_000 },
   );
   expect(out).toContain(
     '403 pods is forbidden: User "system:serviceaccount:default:default" cannot list resource "pods" in API group "" in the namespace "default"',
