@@ -68,6 +68,8 @@ export interface Host {
   failed(error: WalError): void;
   /** It took a write again. */
   recovered(): void;
+  /** The others can do without this one, which is no member any more, or not yet. Told again and again. */
+  dismissed(): void;
 }
 
 /** Where messages go. None is waited for, and any may be lost. */

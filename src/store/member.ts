@@ -14,13 +14,15 @@ import { LeaseClock } from "./lease/clock.ts";
 import { freeLeaseId } from "./lease/id.ts";
 import { LeaseKeeper } from "./lease/keeper.ts";
 import { MembershipChanger } from "./membership/changer.ts";
+import { Departure, FAREWELL } from "./membership/departure.ts";
 import type { MemberChange } from "./membership/operations.ts";
-import type { ClusterOptions } from "./membership/options.ts";
+import { type ClusterOptions, DEFAULT_ELECTION } from "./membership/options.ts";
 import { VersionMonitor } from "./membership/version.ts";
 import { MemberMetrics } from "./metrics.ts";
 import { Refused } from "./mvcc/errors.ts";
 import { hasPut } from "./mvcc/txn.ts";
 import { type Opened, openMember } from "./open.ts";
+import { REMOVED } from "./peer/identity.ts";
 import { refusalOf } from "./peer/refusal.ts";
 import type { Transport } from "./peer/transport.ts";
 import type { ConfChange, Entry, SnapshotMeta, Status } from "./raft/types.ts";
@@ -59,6 +61,8 @@ const SLICE = 512;
 const RETRY_FULL_DISK = 1000;
 const PUBLISH_RETRY = 500;
 const VERSION_TIMEOUT = 2000;
+/** Milliseconds in which those who asked a member that goes are answered. */
+const ANSWERED = 500;
 /** Milliseconds that the leader has to raise the alarm of a full disk. */
 const REPORT_TIMEOUT = 5000;
 
@@ -86,7 +90,7 @@ export class Member implements Host {
   #leading = false;
   /** The last that was known. */
   #leader = 0n;
-  #removed = false;
+  #departure: Departure | undefined;
   #stopping: Promise<void> | undefined;
   /** Told when this member was removed from its cluster, and has to stop. */
   onRemoved: () => void = () => {};
@@ -141,7 +145,7 @@ export class Member implements Host {
 
   /** Whether it was removed from its cluster. */
   get removed(): boolean {
-    return this.#removed;
+    return this.#departure !== undefined;
   }
 
   get isLearner(): boolean {
@@ -169,7 +173,7 @@ export class Member implements Host {
   /**
    * Reads the data directory back, or makes it, and takes part in the cluster.
    *
-   * @throws DirectoryLocked, CorruptFile, BootstrapError, or what the system says of the directory or the peer address
+   * @throws DirectoryLocked, CorruptFile, BootstrapError, that it was removed (as soon as the others know so, too), or what the system says of the directory or the peer address
    */
   async open(): Promise<void> {
     const opened: Opened = await openMember(this, this.#options);
@@ -182,6 +186,10 @@ export class Member implements Host {
     try {
       this.#consensus = opened.start(this);
       await opened.serve(this);
+      if (this.#isRemoved) {
+        await this.#depart().over;
+        throw new Error(REMOVED);
+      }
     } catch (error) {
       await this.stop();
       throw error;
@@ -317,7 +325,7 @@ export class Member implements Host {
     this.state.membership.apply(change);
     this.state.pass(entry.index, entry.term);
     this.#transport.configure(this.state.membership.members);
-    if (this.state.membership.wasRemoved(this.identity.memberId)) this.leave();
+    if (this.#isRemoved) this.#leave();
   }
 
   passed(entry: Entry): void {
@@ -345,7 +353,7 @@ export class Member implements Host {
     this.#transport.configure(this.state.membership.members);
     this.watches.reload();
     this.#log.info("Took a snapshot of the leader's", { index: meta.index, revision: this.state.mvcc.revision });
-    if (this.state.membership.wasRemoved(this.identity.memberId)) this.leave();
+    if (this.#isRemoved) this.#leave();
   }
 
   status({ role, term, leader }: Status): void {
@@ -384,13 +392,36 @@ export class Member implements Host {
     this.#failure = undefined;
   }
 
+  dismissed(): void {
+    this.#departure?.end();
+  }
+
+  /** Another member says that this one was removed. */
+  refused(by: bigint): void {
+    this.#leave();
+    this.#departure?.refused(by);
+  }
+
+  get #isRemoved(): boolean {
+    return this.state.membership.wasRemoved(this.identity.memberId);
+  }
+
   /** It is no member any more. */
-  leave(): void {
-    if (this.#removed) return;
-    this.#removed = true;
+  #leave(): void {
+    if (this.#departure || !this.running) return;
+    this.#depart().over.then(() => {
+      if (this.running) setTimeout(() => this.onRemoved(), ANSWERED);
+    });
+  }
+
+  #depart(): Departure {
+    if (this.#departure) return this.#departure;
     this.#log.warn("The member has been permanently removed from the cluster", { member: this.identity.memberId.toString(16) });
-    // Not before what was applied with it is answered.
-    setTimeout(() => this.onRemoved(), 500);
+    const own = this.identity.memberId;
+    const others = () => this.state.membership.members.flatMap(({ id }) => (id === own ? [] : [id]));
+    const ask = (id: bigint) => this.#transport.takeLeave(id);
+    this.#departure = new Departure({ others, ask }, FAREWELL * (this.#options.electionTimeout ?? DEFAULT_ELECTION));
+    return this.#departure;
   }
 
   /** Tells the others that it will stop, so that none hands over to it. */
@@ -406,6 +437,7 @@ export class Member implements Host {
 
   async #stop(): Promise<void> {
     this.#tidy.stop();
+    this.#departure?.end();
     if (!this.#lock) return;
     this.#transport.tellStopping();
     this.leases.stop();

@@ -74,7 +74,6 @@ export async function openMember(member: Member, options: MemberOptions): Promis
       state.membership.restore(own());
       unsaid = true;
     }
-    if (state.membership.wasRemoved(memberId)) throw new Error("the member has been permanently removed from the cluster");
     if (unsaid) {
       if (state.index === 0) state.pass(FIRST.index, FIRST.term);
       await snapshots.take();
@@ -91,7 +90,7 @@ export async function openMember(member: Member, options: MemberOptions): Promis
       unreachable: (id) => member.consensus?.reportUnreachable(id),
       snapshotSent: (id, ok) => member.consensus.reportSnapshot(id, ok),
       snapshotFailed: (id, error) => logger("etcd").warn("Could not send a snapshot", { peer: id.toString(16), error: String(error) }),
-      removed: () => member.leave(),
+      removed: (by) => member.refused(by),
       async snapshot() {
         const { newest } = snapshots;
         // The log must go on from it.

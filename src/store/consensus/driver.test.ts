@@ -27,7 +27,16 @@ function follower(host: Partial<Host> = {}) {
     stopping: () => false,
   };
   const wal = { append: async () => {} } as unknown as Wal;
-  const nothing = { changed() {}, passed() {}, applied() {}, install: async () => {}, status() {}, failed() {}, recovered() {} };
+  const nothing = {
+    changed() {},
+    passed() {},
+    applied() {},
+    install: async () => {},
+    status() {},
+    failed() {},
+    recovered() {},
+    dismissed() {},
+  };
   const raft = new Raft({ id: 2n, random: Math.random, clock: () => performance.now(), electionTicks: ELECTION }, bootstrap([1n, 2n, 3n]));
   const consensus = new RaftConsensus(raft, wal, 1, { apply: () => "applied", ...nothing, ...host }, network, {
     tickMillis: 10,

@@ -6,7 +6,7 @@ import { decodeCommand } from "../codec.ts";
 import type { AnswerOf, Command } from "../command.ts";
 import type { Consensus, Host, Network, Settle, Timing } from "../consensus.ts";
 import { Refused } from "../mvcc/errors.ts";
-import { decodeConfChange, isJoint } from "../raft/configuration.ts";
+import { decodeConfChange, isJoint, membersOf } from "../raft/configuration.ts";
 import {
   type ConfChange,
   type Configuration,
@@ -53,6 +53,8 @@ export class RaftConsensus implements Consensus {
   #applied: number;
   /** Nobody else takes part: what this member's disk holds is committed, and nobody can have another leader. */
   #alone = false;
+  /** It is no member of the configuration. */
+  #out = false;
   #ticking: ReturnType<typeof setInterval> | undefined;
   #retrying: ReturnType<typeof setTimeout> | undefined;
   /** Proposals wait, because the leader can't be reached. */
@@ -280,6 +282,7 @@ export class RaftConsensus implements Consensus {
         this.#ask();
         for (let ready = this.#raft.ready(); ready; ready = this.#raft.ready()) this.#carryOut(ready);
       }
+      if (this.#out && this.#raft.dismissed) this.#host.dismissed();
     } finally {
       this.#pumping = false;
     }
@@ -357,6 +360,7 @@ export class RaftConsensus implements Consensus {
   #configured(configuration: Configuration): void {
     const { voters, learners } = configuration;
     this.#alone = voters.length === 1 && voters[0] === this.#raft.id && learners.length === 0 && !isJoint(configuration);
+    this.#out = !membersOf(configuration).includes(this.#raft.id);
     this.#disk.afterMessages = !this.#alone;
     if (this.#alone) {
       clearInterval(this.#ticking);

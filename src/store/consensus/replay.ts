@@ -8,7 +8,7 @@ import { changed, decodeConfChange, isJoint } from "../raft/configuration.ts";
 import { type Entry, EntryType, type HardState, type SnapshotMeta, type StoredState } from "../raft/types.ts";
 import type { SnapshotPace } from "../snapshot/pace.ts";
 import type { StateMachine } from "../state.ts";
-import { BASE, type Entry as LogEntry } from "../wal/format.ts";
+import { BASE, type Identity, type Entry as LogEntry } from "../wal/format.ts";
 import type { LogVisitor } from "../wal/wal.ts";
 import { commandAt } from "./envelope.ts";
 
@@ -21,6 +21,8 @@ export class Replay implements LogVisitor {
   readonly #pace: SnapshotPace;
   readonly #now: number;
   readonly #catchUp: number;
+  /** Whose log it is. */
+  #own = 0n;
   #hardState: HardState = { term: 0, vote: 0n, commit: 0 };
   #base: SnapshotMeta;
   /** Applied, behind the base. */
@@ -39,6 +41,10 @@ export class Replay implements LogVisitor {
     this.#state = state;
     this.#now = now;
     this.#base = { index: state.index, term: state.term, configuration: state.membership.configuration };
+  }
+
+  identity({ memberId }: Identity): void {
+    this.#own = memberId;
   }
 
   entry(entry: LogEntry): void {
@@ -84,7 +90,8 @@ export class Replay implements LogVisitor {
   /** Whether nobody else has a part in what is committed; also in a log of before there were members. */
   get #alone(): boolean {
     const { configuration } = this.#state.membership;
-    return this.#kept.length === 0 && configuration.voters.length <= 1 && configuration.learners.length === 0 && !isJoint(configuration);
+    const { voters, learners } = configuration;
+    return this.#kept.length === 0 && voters.every((id) => id === this.#own) && learners.length === 0 && !isJoint(configuration);
   }
 
   #begin(entry: LogEntry): void {

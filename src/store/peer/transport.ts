@@ -29,8 +29,8 @@ export interface TransportEvents extends SnapshotSource {
   /** There is no connection to the leader. */
   unsent(message: Propose): void;
   snapshotSent(id: bigint, ok: boolean): void;
-  /** The others say that this member is none any more. */
-  removed(): void;
+  /** Another says that this member is none any more. */
+  removed(by: bigint): void;
 }
 
 /** Milliseconds for the word that this member is about to stop. */
@@ -121,6 +121,15 @@ export class Transport implements Network {
     }
   }
 
+  /** Tells a member that this one, which was removed, is about to stop; `removed` says whether it knows. */
+  takeLeave(id: bigint): void {
+    const peer = this.#links.get(id)?.peer;
+    peer?.reportStopping({}, { timeout: TELL }).catch((error: RpcError) => {
+      if (error.message === REMOVED) this.#events.removed(id);
+      else unheard(error);
+    });
+  }
+
   /** The members that are connected now. */
   get connected(): bigint[] {
     return [...this.#links].filter(([, link]) => link.connectedSince !== undefined).map(([id]) => id);
@@ -153,7 +162,7 @@ export class Transport implements Network {
       unreachable: () => this.#events.unreachable(id),
       roundTrip: (seconds) => this.#metrics.roundTrip.observe(seconds, { To: id.toString(16) }),
       refused: (error: RpcError) => {
-        if (error.message === REMOVED) this.#events.removed();
+        if (error.message === REMOVED) this.#events.removed(id);
       },
     });
   }

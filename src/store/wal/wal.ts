@@ -47,6 +47,8 @@ export interface WalOptions {
 
 /** What a log says when it is read back, in the order in which it was written. */
 export interface LogVisitor {
+  /** Whose log it is, before all else. */
+  identity?(identity: Identity): void;
   /** Takes the place of whatever came at its index or after. `data` is a view of what was read. */
   entry(entry: Entry): void;
   hardState(state: HardState): void;
@@ -148,7 +150,10 @@ export class Wal {
       }
       version = header.version;
       if (i === 0) this.version = version;
-      identity ??= { clusterId: header.clusterId, memberId: header.memberId };
+      if (!identity) {
+        identity = { clusterId: header.clusterId, memberId: header.memberId };
+        options.visit.identity?.(identity);
+      }
       if (before && header.firstIndex <= lastIndex) options.visit.truncate(header.firstIndex);
       lastIndex = header.firstIndex - 1;
       const scan = scanSegment(path, bytes, header.firstFrame, i === found.length - 1, {
