@@ -10,21 +10,23 @@ import type { Alarm, AnswerOf, Command } from "./command.ts";
 import type { RaftConsensus } from "./consensus/driver.ts";
 import { ENVELOPE } from "./consensus/envelope.ts";
 import type { Host, Settle } from "./consensus.ts";
+import { DiskFault } from "./disk-fault.ts";
 import { LeaseClock } from "./lease/clock.ts";
 import { freeLeaseId } from "./lease/id.ts";
 import { LeaseKeeper } from "./lease/keeper.ts";
 import { MembershipChanger } from "./membership/changer.ts";
-import { Departure, FAREWELL } from "./membership/departure.ts";
+import { Departure } from "./membership/departure.ts";
 import type { MemberChange } from "./membership/operations.ts";
-import { type ClusterOptions, DEFAULT_ELECTION } from "./membership/options.ts";
+import { DEFAULT_ELECTION } from "./membership/options.ts";
 import { VersionMonitor } from "./membership/version.ts";
 import { MemberMetrics } from "./metrics.ts";
 import { Refused } from "./mvcc/errors.ts";
-import { hasPut } from "./mvcc/txn.ts";
 import { type Opened, openMember } from "./open.ts";
+import type { MemberOptions } from "./options.ts";
 import { REMOVED } from "./peer/identity.ts";
 import { refusalOf } from "./peer/refusal.ts";
 import type { Transport } from "./peer/transport.ts";
+import { Quota } from "./quota.ts";
 import type { ConfChange, Entry, SnapshotMeta, Status } from "./raft/types.ts";
 import { SnapshotPace } from "./snapshot/pace.ts";
 import { Snapshots } from "./snapshots.ts";
@@ -34,50 +36,21 @@ import type { Identity } from "./wal/format.ts";
 import type { Wal, WalError } from "./wal/wal.ts";
 import { Watches } from "./watches.ts";
 
-export interface MemberOptions extends ClusterOptions {
-  /** Made if it isn't there. */
-  dataDir: string;
-  /** Where the write-ahead log is; in `dataDir` by default. */
-  walDir?: string;
-  /** Bytes after which no more is stored, until something is compacted away. Default 2 GiB, as etcd's. */
-  quotaBackendBytes?: number;
-  /** Log entries between two snapshots, at least (snapshot/pace.ts). Default 10 000. */
-  snapshotCount?: number;
-  /** Applied entries kept for members that are behind; further behind, they get a snapshot. Default 5 000, as etcd's. */
-  catchUpEntries?: number;
-  /** Bytes of a WAL segment. Default 16 MiB. */
-  segmentBytes?: number;
-  /** Most bytes of a request that changes something. Default 1.5 MiB, as etcd's. */
-  maxRequestBytes?: number;
-  /** An apply that takes longer is slow, in milliseconds. Default 100, as etcd's. */
-  slowApply?: number;
-}
-
-export const DEFAULT_QUOTA = 2 * 1024 * 1024 * 1024;
-export const DEFAULT_MAX_REQUEST = 1.5 * 1024 * 1024;
 /** Revisions that are freed, or read for a watcher that is behind, before other work has its turn. */
 const SLICE = 512;
-/** How long a full disk is left alone before a write tries it again. */
-const RETRY_FULL_DISK = 1000;
-const PUBLISH_RETRY = 500;
 const VERSION_TIMEOUT = 2000;
-/** Milliseconds in which those who asked a member that goes are answered. */
-const ANSWERED = 500;
-/** Milliseconds that the leader has to raise the alarm of a full disk. */
-const REPORT_TIMEOUT = 5000;
 
 export class Member implements Host {
   readonly state = new StateMachine();
   readonly watches: Watches;
   readonly leases: LeaseClock;
-  readonly quota: number;
   readonly keeper: LeaseKeeper;
   readonly snapshots: Snapshots;
   readonly metrics: MemberMetrics;
   readonly #options: MemberOptions;
   readonly #version: VersionMonitor;
   readonly #changer: MembershipChanger;
-  readonly #maxRequestBytes: number;
+  readonly #quota: Quota;
   readonly #log: Logger = logger("etcd");
   #wal!: Wal;
   #consensus!: RaftConsensus;
@@ -85,12 +58,11 @@ export class Member implements Host {
   readonly #tidy = new Tidy({ written: () => this.#wal.written });
   #lock: { release(): void } | undefined;
   readonly pace: SnapshotPace;
-  /** Why the disk takes no more writes, and since when. */
-  #failure: { error: WalError; at: number } | undefined;
+  readonly #fault = new DiskFault(this);
   #leading = false;
   /** The last that was known. */
   #leader = 0n;
-  #departure: Departure | undefined;
+  readonly #departure: Departure;
   #stopping: Promise<void> | undefined;
   /** Told when this member was removed from its cluster, and has to stop. */
   onRemoved: () => void = () => {};
@@ -103,11 +75,11 @@ export class Member implements Host {
     this.#options = options;
     this.metrics = new MemberMetrics(options.slowApply);
     this.pace = new SnapshotPace(options.snapshotCount ?? 10_000);
-    this.quota = options.quotaBackendBytes || DEFAULT_QUOTA;
-    this.#maxRequestBytes = options.maxRequestBytes ?? DEFAULT_MAX_REQUEST;
+    this.#quota = new Quota(this, options);
     this.watches = new Watches(this.state.mvcc, SLICE);
     this.leases = new LeaseClock(this.state.lessor, (id) => this.propose({ type: "leaseRevoke", id }));
     this.keeper = new LeaseKeeper(this, this.leases);
+    this.#departure = new Departure(this, options.electionTimeout ?? DEFAULT_ELECTION);
     this.#changer = new MembershipChanger(this, options);
     this.#version = new VersionMonitor({
       state: this.state,
@@ -120,6 +92,11 @@ export class Member implements Host {
       agree: (version) => this.propose({ type: "clusterVersion", version }),
     });
     this.snapshots = new Snapshots(`${options.dataDir}/snap`, this.state, SLICE, this.metrics);
+  }
+
+  /** Bytes that the store may have. */
+  get quota(): number {
+    return this.#quota.bytes;
   }
 
   get identity(): Identity {
@@ -145,7 +122,7 @@ export class Member implements Host {
 
   /** Whether it was removed from its cluster. */
   get removed(): boolean {
-    return this.#departure !== undefined;
+    return this.#departure.begun;
   }
 
   get isLearner(): boolean {
@@ -161,13 +138,13 @@ export class Member implements Host {
   get alarms(): readonly Alarm[] {
     const { alarms } = this.state;
     const { memberId } = this.identity;
-    if (!this.#failure?.error.noSpace || alarms.some((a) => a.kind === "nospace" && a.memberId === memberId)) return alarms;
+    if (!this.#fault.noSpace || alarms.some((a) => a.kind === "nospace" && a.memberId === memberId)) return alarms;
     return [...alarms, { memberId, kind: "nospace" }];
   }
 
   /** Why the log can't be written to any more, in words. */
   get failure(): string | undefined {
-    return this.#failure?.error.message;
+    return this.#fault.message;
   }
 
   /**
@@ -186,8 +163,8 @@ export class Member implements Host {
     try {
       this.#consensus = opened.start(this);
       await opened.serve(this);
-      if (this.#isRemoved) {
-        await this.#depart().over;
+      if (this.#departure.isDue) {
+        await this.#departure.begin();
         throw new Error(REMOVED);
       }
     } catch (error) {
@@ -206,18 +183,17 @@ export class Member implements Host {
     const refused = this.#admit();
     if (refused) return settle.reject(refused);
     const data = encodeCommand(command, ENVELOPE);
-    if (this.#exceedsQuota(command, data.length - ENVELOPE)) {
+    if (this.#quota.exceeds(command, data.length - ENVELOPE)) {
       const reject = (full: Refused) => settle.reject(full);
-      return void this.#refuseFull().then(reject, reject);
+      return void this.#quota.refuse().then(reject, reject);
     }
-    if (data.length - ENVELOPE > this.#maxRequestBytes) return settle.reject(new Refused("request-too-large"));
+    if (data.length - ENVELOPE > this.#quota.maxRequestBytes) return settle.reject(new Refused("request-too-large"));
     this.#consensus.submit(command, data, settle);
   }
 
   /** Sets or clears an alarm; clearing also tries a full disk again. */
   async alarm(raise: boolean, alarm: Alarm, by?: Author): Promise<boolean> {
-    const own = !raise && alarm.kind === "nospace" && this.#failure?.error.noSpace === true;
-    if (own) this.#failure = undefined;
+    const own = !raise && alarm.kind === "nospace" && this.#fault.forgive();
     return (await this.propose({ type: "alarm", by, raise, alarm })).changed || own;
   }
 
@@ -296,18 +272,6 @@ export class Member implements Host {
     return this.snapshots.hold();
   }
 
-  /** Lets all members know this one's name and where it serves clients; again and again until they do. */
-  publish(name: string, clientUrls: readonly string[]): void {
-    const { memberId } = this.identity;
-    const known = this.state.membership.get(memberId);
-    if (!this.running || (known?.name === name && known.clientUrls.join() === clientUrls.join())) return;
-    this.propose({ type: "memberPublish", id: memberId, name, clientUrls }).catch((error: unknown) => {
-      if (!this.running) return;
-      this.#log.warn("Could not publish the client URLs; trying again", { error: String(error) });
-      setTimeout(() => this.publish(name, clientUrls), PUBLISH_RETRY).unref();
-    });
-  }
-
   // Host
 
   apply(entry: Entry, command: Command): unknown {
@@ -325,7 +289,7 @@ export class Member implements Host {
     this.state.membership.apply(change);
     this.state.pass(entry.index, entry.term);
     this.#transport.configure(this.state.membership.members);
-    if (this.#isRemoved) this.#leave();
+    if (this.#departure.isDue) this.#departure.leave();
   }
 
   passed(entry: Entry): void {
@@ -353,7 +317,7 @@ export class Member implements Host {
     this.#transport.configure(this.state.membership.members);
     this.watches.reload();
     this.#log.info("Took a snapshot of the leader's", { index: meta.index, revision: this.state.mvcc.revision });
-    if (this.#isRemoved) this.#leave();
+    if (this.#departure.isDue) this.#departure.leave();
   }
 
   status({ role, term, leader }: Status): void {
@@ -373,55 +337,25 @@ export class Member implements Host {
       this.#version.stop();
     }
     this.#leading = leads;
-    if (this.#failure?.error.noSpace) this.#reportNoSpace();
+    this.#fault.report();
     for (const told of this.leaderChanged) told();
   }
 
   failed(error: WalError): void {
-    const before = this.#failure;
-    if (!before) this.#log.error("The write-ahead log takes no more writes", error, { broken: error.broken });
-    this.#failure = { error, at: performance.now() };
-    if (this.#consensus.alone) return;
-    if (error.noSpace) this.#reportNoSpace();
-    else if (error.broken && !before?.error.broken) this.onBroken(error);
+    this.#fault.failed(error);
   }
 
   recovered(): void {
-    if (!this.#failure || this.#failure.error.broken) return;
-    this.#log.info("The write-ahead log takes writes again");
-    this.#failure = undefined;
+    this.#fault.recovered();
   }
 
   dismissed(): void {
-    this.#departure?.end();
+    this.#departure.end();
   }
 
   /** Another member says that this one was removed. */
   refused(by: bigint): void {
-    this.#leave();
-    this.#departure?.refused(by);
-  }
-
-  get #isRemoved(): boolean {
-    return this.state.membership.wasRemoved(this.identity.memberId);
-  }
-
-  /** It is no member any more. */
-  #leave(): void {
-    if (this.#departure || !this.running) return;
-    this.#depart().over.then(() => {
-      if (this.running) setTimeout(() => this.onRemoved(), ANSWERED);
-    });
-  }
-
-  #depart(): Departure {
-    if (this.#departure) return this.#departure;
-    this.#log.warn("The member has been permanently removed from the cluster", { member: this.identity.memberId.toString(16) });
-    const own = this.identity.memberId;
-    const others = () => this.state.membership.members.flatMap(({ id }) => (id === own ? [] : [id]));
-    const ask = (id: bigint) => this.#transport.takeLeave(id);
-    this.#departure = new Departure({ others, ask }, FAREWELL * (this.#options.electionTimeout ?? DEFAULT_ELECTION));
-    return this.#departure;
+    this.#departure.refused(by);
   }
 
   /** Tells the others that it will stop, so that none hands over to it. */
@@ -437,7 +371,7 @@ export class Member implements Host {
 
   async #stop(): Promise<void> {
     this.#tidy.stop();
-    this.#departure?.end();
+    this.#departure.end();
     if (!this.#lock) return;
     this.#transport.tellStopping();
     this.leases.stop();
@@ -451,44 +385,8 @@ export class Member implements Host {
     this.#lock.release();
   }
 
-  /**
-   * The alarm has to stand in the log, where this member can't write: the leader
-   * does it. Called again with each write that the disk refuses, so that an alarm
-   * which is disarmed too early comes back.
-   */
-  #reportNoSpace(): void {
-    // One that leads hands over first; one that is alone can only say so itself.
-    const leader = this.#consensus.isLeader ? undefined : this.#transport.peer(this.#consensus.leader);
-    leader?.reportNoSpace({}, { timeout: REPORT_TIMEOUT }).catch((error: unknown) => {
-      this.#log.info("Could not have the alarm NOSPACE raised; trying again", { error: String(error) }, 1);
-    });
-  }
-
   /** What is refused before it is proposed, because of the state of this member. */
   #admit(): Refused | undefined {
-    if (!this.running) return new Refused("unavailable");
-    if (this.#failure) {
-      const { error, at } = this.#failure;
-      if (error.broken) return new Refused("storage-failed", { cause: error });
-      // One of several tries again by itself; one that is alone, with the next write.
-      if (!this.#consensus.alone || performance.now() - at < RETRY_FULL_DISK)
-        return new Refused(error.noSpace ? "no-space" : "storage-failed", { cause: error });
-    }
-    return undefined;
-  }
-
-  /** @param bytes of the command */
-  #exceedsQuota(command: Command, bytes: number): boolean {
-    if (this.state.size + bytes < this.quota) return false;
-    return command.type === "leaseGrant" || (command.type === "txn" && hasPut(command));
-  }
-
-  /** The refusal of what would go over the quota, once the alarm that keeps every later put out is raised. */
-  async #refuseFull(): Promise<Refused> {
-    if (!this.state.full) {
-      this.#log.warn("The store is as large as its quota allows", { size: this.state.size, quota: this.quota });
-      await this.propose({ type: "alarm", raise: true, alarm: { memberId: this.identity.memberId, kind: "nospace" } });
-    }
-    return new Refused("no-space");
+    return this.running ? this.#fault.refusal : new Refused("unavailable");
   }
 }

@@ -5,7 +5,9 @@ import type { RpcListener, RpcServer } from "../rpc/server.ts";
 import type { Address } from "../rpc/types.ts";
 import { type AutoCompaction, startAutoCompaction } from "./autocompact.ts";
 import { DirectClient } from "./direct.ts";
-import { Member, type MemberOptions } from "./member.ts";
+import { Member } from "./member.ts";
+import { publish } from "./membership/publish.ts";
+import type { MemberOptions } from "./options.ts";
 import type { EtcdServerOptions } from "./server/server.ts";
 
 export interface StoreOptions extends MemberOptions, Omit<Partial<EtcdServerOptions>, "electionTimeout"> {
@@ -70,7 +72,7 @@ export class Store implements Component {
         throw error;
       }
     }
-    this.member.publish(name, this.#options.advertiseClientUrls?.length ? this.#options.advertiseClientUrls : this.#urls);
+    publish(this.member, name, this.#options.advertiseClientUrls?.length ? this.#options.advertiseClientUrls : this.#urls);
     if (autoCompaction) this.#stopCompaction = startAutoCompaction(this.member, autoCompaction);
     this.#started = true;
   }
