@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { syncDirectory } from "../../platform/files.ts";
-import { dropCached, isNoSpace, reserve } from "./files.ts";
+import { isNoSpace, reserve } from "./files.ts";
 import {
   CorruptFile,
   decodeSegmentHeader,
@@ -28,6 +28,7 @@ import {
   SEGMENT_HEADER,
 } from "./format.ts";
 import { scanSegment } from "./scan.ts";
+import { listSegments, type Segment, segmentAt, settle } from "./segments.ts";
 import { Spare } from "./spare.ts";
 import { DataSync } from "./sync.ts";
 
@@ -54,12 +55,6 @@ export interface LogVisitor {
   hardState(state: HardState): void;
   /** No entry from this index on counts any more. */
   truncate(from: number): void;
-}
-
-interface Segment {
-  path: string;
-  number: number;
-  firstIndex: number;
 }
 
 /** Why a write was not taken. Nothing of it will be there after a restart, unless `broken`. */
@@ -341,7 +336,8 @@ export class Wal {
   /** Written aside and renamed, so that a segment is there with its header or not at all. */
   #openSegment(number: number, entries: readonly Entry[] = []): void {
     const firstIndex = this.#lastIndex + 1;
-    const path = join(this.#dir, `${hex(number)}-${hex(firstIndex)}.wal`);
+    const segment = segmentAt(this.#dir, number, firstIndex);
+    const { path } = segment;
     const header = encodeSegmentHeader({ segment: number, firstFrame: this.#nextFrame, firstIndex, ...this.identity });
     const state = encodeFrame(this.#nextFrame, entries, this.#hardState);
     const spare = this.#spare.take();
@@ -362,7 +358,7 @@ export class Wal {
       throw error instanceof WalError ? error : this.#failed(`new segment ${path}`, error);
     }
     this.#fd = fd;
-    this.#segments.push({ path, number, firstIndex });
+    this.#segments.push(segment);
     this.#end = header.length + state.length;
     this.#reserved = reserved;
     this.#nextFrame++;
@@ -381,31 +377,5 @@ export class Wal {
   }
 }
 
-const hex = (n: number) => n.toString(16).padStart(16, "0");
-
 const noSpace = (path: string) =>
   new WalError(`write to ${path}: no space left on device`, false, Object.assign(new Error("no space left on device"), { code: "ENOSPC" }));
-
-/**
- * Makes sure that what is read of a file is on the disk. A killed process may
- * have written what no disk has yet; from now on that counts. And what an
- * fdatasync failed for the kernel may still have in memory, and take for written.
- */
-function settle(path: string): void {
-  const fd = openSync(path, "r+");
-  try {
-    fsyncSync(fd);
-    dropCached(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function listSegments(dir: string): { number: number; path: string }[] {
-  return readdirSync(dir)
-    .flatMap((name) => {
-      const match = /^([0-9a-f]{16})-[0-9a-f]{16}\.wal$/.exec(name);
-      return match ? [{ number: Number.parseInt(match[1]!, 16), path: join(dir, name) }] : [];
-    })
-    .sort((a, b) => a.number - b.number);
-}
