@@ -1,6 +1,5 @@
 // The shell around Raft: feeds it proposals, reads, messages and the clock, and
 // carries out what it says, the disk beside the network.
-import { logger } from "../../platform/log.ts";
 import { writeOut } from "../../rpc/server.ts";
 import { decodeCommand } from "../codec.ts";
 import type { AnswerOf, Command } from "../command.ts";
@@ -24,15 +23,11 @@ import {
 import type { Wal, WalError } from "../wal/wal.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Disk, type Write } from "./disk.ts";
-import { commandAt, numberOf, seal } from "./envelope.ts";
-import { type Proposal, Proposals } from "./proposals.ts";
+import { commandAt } from "./envelope.ts";
+import { Proposals } from "./proposals.ts";
 import { Reads } from "./reads.ts";
+import { Succession } from "./succession.ts";
 
-/** Most entries and bytes that are proposed at once. */
-const BATCH_ENTRIES = 1024;
-const BATCH_BYTES = 4 * 1024 * 1024;
-/** Proposals that may wait before more are refused. */
-const MOST_WAITING = 65_536;
 /** After so long, a read that got no answer asks the leader again. */
 const READ_RETRY = 500;
 /** How long a full disk is left alone before what was refused is tried again. */
@@ -44,12 +39,10 @@ export class RaftConsensus implements Consensus {
   readonly #network: Network;
   readonly #timing: Timing;
   readonly #disk: Disk;
-  /** Tells this life's proposals from those of others. */
-  readonly #origin = crypto.getRandomValues(new Uint8Array(8));
-  #nextNumber = 1;
   readonly #proposals = new Proposals();
   readonly #reads = new Reads();
   readonly #deadlines: Deadlines;
+  readonly #succession: Succession;
   #applied: number;
   /** Nobody else takes part: what this member's disk holds is committed, and nobody can have another leader. */
   #alone = false;
@@ -75,6 +68,7 @@ export class RaftConsensus implements Consensus {
     this.#timing = timing;
     this.#applied = applied;
     this.#deadlines = new Deadlines(timing.electionMillis, network);
+    this.#succession = new Succession(raft, network, this.#deadlines, () => this.#pump());
     this.#disk = new Disk(wal, {
       durable: (write) => {
         raft.durable(write);
@@ -140,11 +134,9 @@ export class RaftConsensus implements Consensus {
 
   submit<C extends Command>(command: C, data: Uint8Array, settle: Settle<AnswerOf<C>>): void {
     if (this.#stopped) return settle.reject(new Refused("unavailable"));
-    if (this.#proposals.size >= MOST_WAITING) return settle.reject(new Refused("too-many-requests"));
-    const number = this.#nextNumber++;
-    seal(data, this.#origin, number);
+    if (this.#proposals.isFull) return settle.reject(new Refused("too-many-requests"));
     const since = this.#alone ? 0 : performance.now();
-    this.#proposals.add({ command, data, number, context: undefined, since, settle: settle as Settle<unknown> });
+    this.#proposals.add(command, data, since, settle as Settle<unknown>);
     this.#wake();
   }
 
@@ -176,12 +168,7 @@ export class RaftConsensus implements Consensus {
   }
 
   transfer(target: bigint): Promise<void> {
-    if (!this.isLeader) return Promise.reject(new Refused("not-leader"));
-    if (target === this.leader) return Promise.resolve();
-    if (!this.#raft.transferLeader(target)) return Promise.reject(new Refused("bad-transferee"));
-    const done = this.#deadlines.led(target);
-    this.#pump();
-    return done;
+    return this.#succession.transfer(target);
   }
 
   appliedIndex(index: number): Promise<void> {
@@ -192,20 +179,8 @@ export class RaftConsensus implements Consensus {
     return this.leader === 0n ? this.#deadlines.known() : Promise.resolve();
   }
 
-  async handOver(): Promise<void> {
-    const tried = new Set<bigint>();
-    for (;;) {
-      const next = this.#successors().find((f) => !tried.has(f.id));
-      if (!this.isLeader || !next) return;
-      tried.add(next.id);
-      try {
-        return await this.transfer(next.id);
-      } catch (error) {
-        logger("etcd").warn("Could not hand over leadership", { to: next.id.toString(16), error: String(error) });
-        // Who stops as well is known by now; who had its time and did not lead would only be waited for again.
-        if (!(error instanceof Refused) || error.refusal !== "bad-transferee") return;
-      }
-    }
+  handOver(): Promise<void> {
+    return this.#succession.handOver();
   }
 
   /** Another member can't be handed over to. */
@@ -222,7 +197,7 @@ export class RaftConsensus implements Consensus {
 
   /** What was proposed to a leader that there is no connection to waits for the next, or for it to come back. */
   unsent({ datas }: Propose): void {
-    const lost = datas.flatMap((data) => this.#proposals.applied(numberOf(data, this.#origin)) ?? []);
+    const lost = datas.flatMap((data) => this.#proposals.take(data) ?? []);
     if (lost.length === 0) return;
     this.#proposals.putBack(lost);
     this.#held = true;
@@ -290,7 +265,7 @@ export class RaftConsensus implements Consensus {
 
   #propose(): void {
     while (this.#proposals.waiting > 0 && !this.#held && !(this.#alone && this.#disk.busy)) {
-      const batch = this.#proposals.take(BATCH_ENTRIES, BATCH_BYTES);
+      const batch = this.#proposals.next();
       const proposed = this.#raft.propose(batch.map((p) => p.data));
       // There will be a leader, or room; until then they wait.
       if ("refused" in proposed) return this.#proposals.putBack(batch);
@@ -344,8 +319,7 @@ export class RaftConsensus implements Consensus {
   }
 
   #applyCommand(entry: Entry): void {
-    const number = numberOf(entry.data, this.#origin);
-    const proposal = number > 0 ? this.#proposals.applied(number) : undefined;
+    const proposal = this.#proposals.take(entry.data);
     const command = proposal ? proposal.command : decodeCommand(entry.data, commandAt(entry.data), true);
     let answer: unknown;
     try {
@@ -401,7 +375,7 @@ export class RaftConsensus implements Consensus {
     if (error.noSpace && (entries.length === 0 ? this.#alone : this.#raft.retract(entries[0]!.index))) {
       this.#disk.discard();
       for (const entry of entries) {
-        const proposal = this.#proposalOf(entry);
+        const proposal = entry.type === EntryType.normal ? this.#proposals.take(entry.data) : undefined;
         if (proposal) this.#proposals.fail(proposal, refusal());
       }
       return;
@@ -409,37 +383,16 @@ export class RaftConsensus implements Consensus {
     // Others may commit what this member can't write, so that its own clients are not told that it failed.
     if (this.#alone) this.#proposals.rejectAll(refusal());
     this.#retry(error);
-    this.#stepAside();
+    this.#succession.stepAside();
   }
 
   /** A disk that is full may have room later; what was a leader that can't write is one until somebody takes over. */
   #retry(error: WalError): void {
     const again = () => {
       if (!error.broken) return this.#disk.retry();
-      this.#stepAside();
+      this.#succession.stepAside();
       this.#retry(error);
     };
     this.#retrying = setTimeout(again, DISK_RETRY).unref();
-  }
-
-  #proposalOf(entry: Entry): Proposal | undefined {
-    const number = entry.type === EntryType.normal ? numberOf(entry.data, this.#origin) : 0;
-    return number > 0 ? this.#proposals.applied(number) : undefined;
-  }
-
-  /** A leader that can't write hands over to whoever has most of its log. */
-  #stepAside(): void {
-    const [next] = this.#successors();
-    if (this.isLeader && next) this.#raft.transferLeader(next.id);
-    this.#pump();
-  }
-
-  /** Who could lead, the one with most of the log in front. */
-  #successors(): FollowerStatus[] {
-    const network = this.#network;
-    const able = this.#raft.followers.filter(
-      (f) => !f.learner && f.active && network.connectedSince(f.id) !== undefined && !network.stopping(f.id),
-    );
-    return able.sort((a, b) => b.match - a.match);
   }
 }

@@ -2,6 +2,13 @@
 import type { Command } from "../command.ts";
 import type { Settle } from "../consensus.ts";
 import type { Refused } from "../mvcc/errors.ts";
+import { numberOf, seal } from "./envelope.ts";
+
+/** Most entries and bytes that are proposed at once. */
+const BATCH_ENTRIES = 1024;
+const BATCH_BYTES = 4 * 1024 * 1024;
+/** Proposals that may wait before more are refused. */
+const MOST_WAITING = 65_536;
 
 export interface Proposal {
   readonly command: Command;
@@ -16,6 +23,9 @@ export interface Proposal {
 }
 
 export class Proposals {
+  /** Tells this life's proposals from those of others. */
+  readonly #origin = crypto.getRandomValues(new Uint8Array(8));
+  #last = 0;
   /** Not given to Raft yet, or refused for now. */
   #waiting: Proposal[] = [];
   /** By number, in that order. */
@@ -27,18 +37,28 @@ export class Proposals {
     return this.#waiting.length + this.#open.size;
   }
 
+  get isFull(): boolean {
+    return this.size >= MOST_WAITING;
+  }
+
   get waiting(): number {
     return this.#waiting.length;
   }
 
-  add(proposal: Proposal): void {
-    this.#waiting.push(proposal);
+  /**
+   * @param data the command encoded, with room for the envelope in front
+   * @param since milliseconds on the member's clock
+   */
+  add(command: Command, data: Uint8Array, since: number, settle: Settle<unknown>): void {
+    const number = ++this.#last;
+    seal(data, this.#origin, number);
+    this.#waiting.push({ command, data, number, context: undefined, since, settle });
   }
 
   /** Takes those that go to Raft together. */
-  take(most: number, bytes: number): Proposal[] {
+  next(): Proposal[] {
     let n = 0;
-    for (let sum = 0; n < this.#waiting.length && n < most && sum < bytes; n++) sum += this.#waiting[n]!.data.length;
+    for (let sum = 0; n < this.#waiting.length && n < BATCH_ENTRIES && sum < BATCH_BYTES; n++) sum += this.#waiting[n]!.data.length;
     if (n < this.#waiting.length) return this.#waiting.splice(0, n);
     const all = this.#waiting;
     this.#waiting = [];
@@ -68,8 +88,10 @@ export class Proposals {
     this.putBack(back);
   }
 
-  /** The one that was applied. */
-  applied(number: number): Proposal | undefined {
+  /** Takes out the one whose data this is; undefined if it is another's. */
+  take(data: Uint8Array): Proposal | undefined {
+    const number = numberOf(data, this.#origin);
+    if (number === 0) return undefined;
     const found = this.#open.get(number);
     if (found) this.#open.delete(number);
     return found;
