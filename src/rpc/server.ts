@@ -1,5 +1,5 @@
 // A server for the services of proto/, on one port: native gRPC over HTTP/2,
-// gRPC-Web and Connect over HTTP/2 and HTTP/1.1.
+// gRPC-Web, Connect and the JSON of a gateway over HTTP/2 and HTTP/1.1.
 
 import type { Exchange } from "./exchange.ts";
 import { type Fetch, serveFetch } from "./fetch.ts";
@@ -16,6 +16,7 @@ import { type BoundMethod, bindMethods, type Service } from "./service.ts";
 import type { Address, TlsServerOptions } from "./types.ts";
 import { connectGet } from "./web/connect.ts";
 import { Cors } from "./web/cors.ts";
+import type { Gateway } from "./web/gateway/routes.ts";
 import { isWeb, serveWeb } from "./web/serve.ts";
 
 export { writeOut } from "./http2/turn.ts";
@@ -30,6 +31,8 @@ export interface RpcServerOptions {
   compressFrom?: number;
   /** Origins whose pages may call over gRPC-Web and Connect, "*" for all. Default: none. */
   cors?: readonly string[];
+  /** JSON at paths of its own, as grpc-gateway has it. Default: none. */
+  gateway?: Gateway;
   /** Answers GET requests beside the services, such as /health and /metrics. */
   fetch?: Fetch;
   /** Ask silent clients whether they are there. Default: never. */
@@ -81,6 +84,9 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
       const preflight = cors.preflight(fields);
       if (preflight) return ends(plain, preflight);
     }
+    if (options.gateway?.owns(head.path)) {
+      return loadGateway().serveGateway(exchange, fields, end, head, options.gateway, methods, peer, grpc);
+    }
     if (isWeb(head.contentType)) {
       if (head.method !== "POST") return refuse(exchange, "405");
       const bound = methods.get(head.path);
@@ -94,7 +100,7 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
       return connectGet(exchange, fields, new URLSearchParams(head.path.slice(query)), bound, peer, grpc) ?? refuse(exchange, "415");
     }
     if (options.fetch && (head.method === "GET" || head.method === "HEAD")) return serveFetch(exchange, fields, options.fetch);
-    return refuse(exchange, head.method === "POST" ? "415" : "404");
+    return refuse(exchange, head.method === "POST" && methods.has(head.path) ? "415" : "404");
   };
   return {
     methods,
@@ -118,6 +124,9 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
       }),
   };
 }
+
+/** Loaded at the first request that needs it. */
+const loadGateway = () => require("./web/gateway/call.ts") as typeof import("./web/gateway/call.ts");
 
 /** google.protobuf.MethodOptions.IdempotencyLevel. */
 const NO_SIDE_EFFECTS = 1;

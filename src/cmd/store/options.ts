@@ -45,6 +45,7 @@ export async function plan({ values, given }: Settings, warnings: string[]): Pro
     catchUpEntries: values["snapshot-catchup-entries"],
     maxRequestBytes: values["max-request-bytes"],
     maxTxnOps: values["max-txn-ops"],
+    gateway: values["enable-grpc-gateway"],
     timeCalls: values.metrics === "extensive",
     slowApply: values["warning-apply-duration"],
     connections: {

@@ -43,8 +43,10 @@ test("without flags it listens and is found where an etcd is", async () => {
     peerUrls: ["http://localhost:2380"],
     initialCluster: "default=http://localhost:2380",
     strictReconfigCheck: true,
+    gateway: true,
   });
   expect(warnings).toEqual([]);
+  expect((await planned("--enable-grpc-gateway=false")).store.gateway).toBe(false);
   expect((await planned("--name x")).store).toMatchObject({ dataDir: "x.etcd", initialCluster: "x=http://localhost:2380" });
   // What is listened at is told, whatever port that will be.
   expect((await planned("--listen-client-urls http://127.0.0.1:0")).store.advertiseClientUrls).toEqual([]);

@@ -41,7 +41,6 @@ export const UNUSED: Readonly<Record<string, Unused>> = {
   "backend-batch-limit": tunes(NO_BBOLT),
   "backend-bbolt-freelist-type": tunes(NO_BBOLT),
   "experimental-backend-bbolt-freelist-type": tunes(NO_BBOLT),
-  "enable-grpc-gateway": toggles("JSON is answered over the Connect protocol, below /etcdserverpb.KV/ and the like", "false", "true"),
   "socket-reuse-port": toggles("a port has one owner", "false"),
   "socket-reuse-address": toggles("listeners have SO_REUSEADDR", "false", "true"),
   "raft-read-timeout": tunes("--election-timeout says when a silent connection is given up"),

@@ -3,6 +3,7 @@
 // waits for those before it to be deleted, by their owners or with their lease.
 import { Code, type HandlerContext, RpcError } from "../../rpc/types.ts";
 import { permitTxn } from "../auth/check.ts";
+import { checkTxn } from "../mvcc/check.ts";
 import { Refused } from "../mvcc/errors.ts";
 import { NO_BYTES, type Op, type TxnAnswer, type TxnRequest, type Version } from "../mvcc/types.ts";
 import type { ServerContext } from "./context.ts";
@@ -66,7 +67,9 @@ export class Queue {
 
   /** Runs a transaction that writes as the client. */
   write(txn: TxnRequest): Promise<TxnAnswer> {
-    const { gate, member } = this.#context;
+    const { gate, member, maxTxnOps } = this.#context;
+    // It holds what the client has named.
+    checkTxn(txn, maxTxnOps);
     return gate.as(this.#call, (by) => member.propose({ type: "txn", by, ...txn }));
   }
 

@@ -2,6 +2,7 @@
 import { HealthStatus } from "../../rpc/health.ts";
 import { createRpcServer, type RpcListener, type RpcServer } from "../../rpc/server.ts";
 import type { Address, TlsServerOptions } from "../../rpc/types.ts";
+import type { Gateway } from "../../rpc/web/gateway/routes.ts";
 import { listenAt } from "../listen-error.ts";
 import type { Member } from "../member.ts";
 import { DEFAULT_ELECTION } from "../membership/options.ts";
@@ -35,6 +36,8 @@ export interface EtcdServerOptions {
   connections?: ClientConnections;
   /** Milliseconds. Default 1000. */
   electionTimeout?: number;
+  /** Answer JSON at /v3/…, as etcd's gateway does. Default true. */
+  gateway?: boolean;
   /** Measure how long each call takes, for grpc_server_handling_seconds. Default false. */
   timeCalls?: boolean;
 }
@@ -61,6 +64,12 @@ export interface EtcdServer {
 
 /** What gRPC adds to a request around its largest value. */
 const GRPC_OVERHEAD = 512 * 1024;
+
+/** Loaded for the first who asks as well. */
+const GATEWAY: Gateway = {
+  owns: (path) => path.startsWith("/v3/") || path.startsWith("/v3beta/"),
+  route: (path) => (require("./gateway.ts") as typeof import("./gateway.ts")).routeOf(path),
+};
 
 export async function serveEtcd(member: Member, addresses: readonly Address[], options: EtcdServerOptions): Promise<EtcdServer> {
   const maxRequest = options.maxRequestBytes ?? DEFAULT_MAX_REQUEST;
@@ -96,6 +105,7 @@ export async function serveEtcd(member: Member, addresses: readonly Address[], o
     http2: { maxConcurrentStreams: connections.maxConcurrentStreams ?? 0xffffffff },
     timed: options.timeCalls,
     maxReceiveSize: maxRequest + GRPC_OVERHEAD,
+    gateway: options.gateway === false ? undefined : GATEWAY,
     // Loaded for the first who asks: an apiserver never does.
     fetch: async (request) => (await import("./http.ts")).answerHttp({ member, methods: server.methods }, request),
   });
