@@ -1,7 +1,8 @@
 // Members that are removed, and when they go.
 import { expect, test } from "bun:test";
 import type { Store } from "./mod.ts";
-import { EntryType, type Message } from "./raft/types.ts";
+import type { Message } from "./raft/messages.ts";
+import { EntryType } from "./raft/types.ts";
 import { Members, until } from "./testing/members.ts";
 
 const bytes = (s: string) => new TextEncoder().encode(s);

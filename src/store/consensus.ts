@@ -2,7 +2,8 @@
 // of consensus, and what consensus asks of the store.
 import type { AnswerOf, Command } from "./command.ts";
 import type { Refused } from "./mvcc/errors.ts";
-import type { ConfChange, Entry, FollowerStatus, Message, Position, ReadMode, SnapshotMeta, Status } from "./raft/types.ts";
+import type { Message } from "./raft/messages.ts";
+import type { ConfChange, Entry, FollowerStatus, Position, ReadMode, SnapshotMeta, Status } from "./raft/types.ts";
 import type { WalError } from "./wal/wal.ts";
 
 /**

@@ -6,15 +6,14 @@ import type { AnswerOf, Command } from "../command.ts";
 import type { Consensus, Host, Network, Settle, Timing } from "../consensus.ts";
 import { Refused } from "../mvcc/errors.ts";
 import { decodeConfChange, isJoint, membersOf } from "../raft/configuration.ts";
+import type { Message, Propose } from "../raft/messages.ts";
 import {
   type ConfChange,
   type Configuration,
   type Entry,
   EntryType,
   type FollowerStatus,
-  type Message,
   type Position,
-  type Propose,
   type RaftCore,
   type Ready,
   type SnapshotMeta,

@@ -5,7 +5,7 @@ import { type Channel, connect, createClient, openRequests, type RequestStream }
 import { Peer } from "../../rpc/gen/kubun/store/member_pb.ts";
 import { Raft } from "../../rpc/gen/kubun/store/raft_pb.ts";
 import type { Address, Client, RpcError, TlsClientOptions } from "../../rpc/types.ts";
-import type { Message } from "../raft/types.ts";
+import type { Message } from "../raft/messages.ts";
 import { encodeMessages } from "../raft/wire.ts";
 import type { Identity } from "../wal/format.ts";
 import { Probe } from "./probe.ts";

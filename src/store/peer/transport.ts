@@ -6,7 +6,7 @@ import type { RpcListener } from "../../rpc/server.ts";
 import type { Address, Client, RpcError, TlsClientOptions, TlsServerOptions } from "../../rpc/types.ts";
 import type { Network } from "../consensus.ts";
 import type { ClusterMember } from "../membership/members.ts";
-import type { Message, Propose } from "../raft/types.ts";
+import type { Message, Propose } from "../raft/messages.ts";
 import type { Identity } from "../wal/format.ts";
 import type { AllowedCertificates } from "./certificate.ts";
 import { identityHeaders, REMOVED } from "./identity.ts";

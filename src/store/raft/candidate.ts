@@ -1,10 +1,11 @@
 // Asks for votes: first whether it would get them (section 9.6 of Ongaro's
 // dissertation), then for good.
 import { membersOf } from "./configuration.ts";
+import type { Message } from "./messages.ts";
 import type { Node } from "./node.ts";
 import { outcome } from "./quorum.ts";
 import { RoleState } from "./role.ts";
-import type { Message, Role } from "./types.ts";
+import type { Role } from "./types.ts";
 
 export class Candidate extends RoleState {
   readonly name: Role;

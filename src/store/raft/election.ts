@@ -1,7 +1,7 @@
 // How a member answers who asks for its vote.
 import { isVoter } from "./configuration.ts";
+import type { Message, Vote } from "./messages.ts";
 import type { Node } from "./node.ts";
-import type { Message, Vote } from "./types.ts";
 
 export const isVoteRequest = (m: Message): m is Vote => m.type === "vote" || m.type === "preVote";
 

@@ -1,6 +1,8 @@
 // Takes what the leader sends: entries, its commit index, snapshots.
+
+import type { Append, Heartbeat, InstallSnapshot, Message } from "./messages.ts";
 import { RoleState } from "./role.ts";
-import type { Append, Heartbeat, InstallSnapshot, Message, Role } from "./types.ts";
+import type { Role } from "./types.ts";
 
 export class Follower extends RoleState {
   readonly name: Role = "follower";

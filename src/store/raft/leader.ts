@@ -2,13 +2,14 @@
 // commits what a majority holds.
 import { changed, decodeConfChange, encodeConfChange, isJoint, isVoter } from "./configuration.ts";
 import { bytesOf } from "./log.ts";
+import type { AppendResponse, HeartbeatResponse, Message } from "./messages.ts";
 import type { Node } from "./node.ts";
 import type { Progress } from "./progress.ts";
 import { type ReadRequest, Reads } from "./reads.ts";
 import { Replication } from "./replication.ts";
 import { type ProposalKind, RoleState } from "./role.ts";
 import { Tracker } from "./tracker.ts";
-import { type AppendResponse, EntryType, type HeartbeatResponse, type Message, type Proposed, type ReadMode, type Role } from "./types.ts";
+import { EntryType, type Proposed, type ReadMode, type Role } from "./types.ts";
 
 const NO_DATA = new Uint8Array(0);
 /** What ends a joint configuration. */

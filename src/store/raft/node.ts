@@ -6,6 +6,7 @@ import { Disk } from "./disk.ts";
 import { Follower } from "./follower.ts";
 import { Leader } from "./leader.ts";
 import { Log } from "./log.ts";
+import type { Message } from "./messages.ts";
 import type { Options } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import { outcome } from "./quorum.ts";
@@ -14,7 +15,6 @@ import {
   type Configuration,
   type Entry,
   EntryType,
-  type Message,
   type Read,
   type RefusedProposal,
   type SnapshotMeta,

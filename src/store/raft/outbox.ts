@@ -1,7 +1,7 @@
 // Messages on their way out, and those that wait for the disk: a member says
 // nothing that it could have forgotten after a crash.
 import type { Disk } from "./disk.ts";
-import type { Message } from "./types.ts";
+import type { Message } from "./messages.ts";
 
 export class Outbox {
   readonly #disk: Disk;

@@ -5,6 +5,7 @@ import { encodeConfChange } from "./configuration.ts";
 import { answerVote, isVoteRequest } from "./election.ts";
 import { Leader } from "./leader.ts";
 import { bytesOf } from "./log.ts";
+import type { Message } from "./messages.ts";
 import { Node } from "./node.ts";
 import { optionsOf } from "./options.ts";
 import {
@@ -14,7 +15,6 @@ import {
   EntryType,
   type FollowerStatus,
   type HardState,
-  type Message,
   type Proposed,
   type RaftConfig,
   type RaftCore,

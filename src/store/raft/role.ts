@@ -1,7 +1,9 @@
 // What each role does with the same inputs. Whoever does not lead passes on to
 // the leader what only it can answer.
+
+import type { Message, Propose } from "./messages.ts";
 import type { Node } from "./node.ts";
-import type { EntryType, Message, Propose, Proposed, ReadMode, Refusal, Role } from "./types.ts";
+import type { EntryType, Proposed, ReadMode, Refusal, Role } from "./types.ts";
 
 export type ProposalKind = typeof EntryType.normal | typeof EntryType.confChange;
 

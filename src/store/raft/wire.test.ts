@@ -3,7 +3,8 @@ import { expect, test } from "bun:test";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { MessageBatchSchema, type MessageSchema } from "../../rpc/gen/kubun/store/raft_pb.ts";
-import type { Configuration, Entry, Message } from "./types.ts";
+import type { Message } from "./messages.ts";
+import type { Configuration, Entry } from "./types.ts";
 import { decodeMessages, decodeMeta, encodeMessages, encodeMeta } from "./wire.ts";
 
 const index = fc.oneof(fc.nat(), fc.maxSafeNat());

@@ -1,8 +1,10 @@
 // Messages between members as bytes: kubun.store.MessageBatch of
 // proto/kubun/store/raft.proto. What comes in is checked here, once: the core
 // trusts its peers' messages to be well-formed.
+
+import type { Message } from "./messages.ts";
 import { Reader, varintBytes, Writer } from "./protobuf.ts";
-import { type Configuration, type Entry, EntryType, type Message, type Refusal, type SnapshotMeta } from "./types.ts";
+import { type Configuration, type Entry, EntryType, type Refusal, type SnapshotMeta } from "./types.ts";
 
 const writer = new Writer();
 

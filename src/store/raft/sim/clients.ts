@@ -4,8 +4,9 @@ import type { Op, TxnAnswer } from "../../mvcc/types.ts";
 import { assertLinearizable, type Operation, type Value } from "../../testing/linearizability.ts";
 import { assertNone, type Change, checkRevisions, type Read, type Write } from "../../testing/revisions.ts";
 import type { ReadMode } from "../types.ts";
-import type { Answer, Machine } from "./machine.ts";
+import type { Machine } from "./machine.ts";
 import type { Random } from "./random.ts";
+import type { Answer } from "./requests.ts";
 import type { Schedule } from "./schedule.ts";
 
 const KEYS = ["a", "b", "c"];

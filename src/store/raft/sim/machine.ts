@@ -1,6 +1,6 @@
 // A simulated process: the shell of one member around the real core and the
 // store's real state machine, as consensus/driver.ts is.
-import { decodeCommand, encodeCommand } from "../../codec.ts";
+import { decodeCommand } from "../../codec.ts";
 import type { Command } from "../../command.ts";
 import { Refused } from "../../mvcc/errors.ts";
 import type { TxnRequest } from "../../mvcc/types.ts";
@@ -12,55 +12,18 @@ import {
   type Configuration,
   type Entry,
   EntryType,
-  type RaftConfig,
   type ReadMode,
   type Ready,
-  type RefusedProposal,
   type Status,
   type StoredState,
 } from "../types.ts";
 import { type Frame, type SavedState, SimDisk } from "./disk.ts";
-import { type Observer, Violation } from "./invariants.ts";
-import type { Parcel, SimNetwork } from "./network.ts";
-import type { Random } from "./random.ts";
-import type { Schedule } from "./schedule.ts";
+import { Violation } from "./invariants.ts";
+import type { Parcel } from "./network.ts";
+import { type Answer, Requests, TAG, tagOf } from "./requests.ts";
 import { load, save } from "./snapshots.ts";
+import type { World } from "./world.ts";
 
-/** What the machines of a history share. */
-export interface World {
-  random: Random;
-  schedule: Schedule;
-  network: SimNetwork;
-  observer: Observer;
-  options: Omit<RaftConfig, "id" | "random" | "clock"> & { tickMillis: number };
-  /** A number that nobody had before, for proposals and reads. */
-  unique(): number;
-  /** How fast the clock of the next machine is. */
-  rate(): number;
-  trace(line: () => string): void;
-  /** What happens to one of them, before anybody else hears of it. */
-  events: {
-    status(machine: Machine, status: Status): void;
-    commits(machine: Machine): void;
-    configured(machine: Machine): void;
-    installs(machine: Machine): void;
-    /** A change of members was applied, after which these are none any more. */
-    removes(machine: Machine, ids: readonly bigint[]): void;
-  };
-}
-
-export type Answer = { ok: unknown } | { refused: string };
-
-interface PendingRead {
-  /** All that was committed when it was asked for. */
-  least: number;
-  index: number | undefined;
-  /** The state includes it. */
-  done: () => void;
-  refuse: (why: string) => void;
-}
-
-const TAG = 8;
 /** Milliseconds after which a full disk is tried again. */
 const DISK_RETRY = 30;
 
@@ -77,10 +40,7 @@ export class Machine {
   #stoppedUntil = 0;
   /** What came while the process was stopped. */
   #backlog: (() => void)[] = [];
-  #proposals = new Map<number, (answer: Answer) => void>();
-  /** Passed on to the leader, by context. */
-  #forwarded = new Map<number, { tag: number; data: Uint8Array }>();
-  #reads = new Map<number, PendingRead>();
+  readonly #requests: Requests;
   /** The terms of its log, by index; below the base, a snapshot has it all. */
   #terms: number[] = [];
   #base = 0;
@@ -101,6 +61,7 @@ export class Machine {
       synced: (write) => this.#input((raft) => this.#synced(raft, write)),
       failed: (frames, broken) => this.#input((raft) => this.#failed(raft, frames, broken)),
     });
+    this.#requests = new Requests(id, world, (millis, run) => this.#after(millis, () => this.#input(run)));
     this.#rate = world.rate();
     this.#offset = world.random.between(0, 1e6);
     this.#configuration = stored.base.configuration;
@@ -151,9 +112,7 @@ export class Machine {
     this.disk.crash();
     this.#backlog = [];
     this.#stoppedUntil = 0;
-    this.#proposals.clear();
-    this.#forwarded.clear();
-    this.#reads.clear();
+    this.#requests.clear();
     this.#received.clear();
     this.#installs.clear();
   }
@@ -189,38 +148,7 @@ export class Machine {
 
   /** Proposes a command; the answer comes if it is applied here while this process lives. */
   propose(command: Command, answer: (answer: Answer) => void): void {
-    this.#input((raft) => {
-      const tag = this.#world.unique();
-      const body = encodeCommand(command);
-      const data = new Uint8Array(TAG + body.length);
-      new DataView(data.buffer).setFloat64(0, tag);
-      data.set(body, TAG);
-      this.#proposals.set(tag, answer);
-      this.#propose(raft, tag, data);
-    });
-  }
-
-  #propose(raft: Raft, tag: number, data: Uint8Array): void {
-    const proposed = raft.propose([data]);
-    if ("forwarded" in proposed) this.#forwarded.set(proposed.context, { tag, data });
-    if ("refused" in proposed) this.#refuse(tag, proposed.refused);
-  }
-
-  /** Whoever proposed is told that it never will be applied. */
-  #refuse(tag: number, refused: string): void {
-    this.#world.observer.refuses(tag);
-    this.#proposals.get(tag)?.({ refused });
-    this.#proposals.delete(tag);
-  }
-
-  /** What another did not take is proposed again, or given up. */
-  #refused(raft: Raft, { context, refusal }: RefusedProposal): void {
-    const forwarded = this.#forwarded.get(context);
-    if (!forwarded) return;
-    this.#forwarded.delete(context);
-    const { random } = this.#world;
-    if (random.chance(0.5)) return this.#refuse(forwarded.tag, refusal);
-    this.#after(random.between(0, 50), () => this.#input(() => this.#propose(raft, forwarded.tag, forwarded.data)));
+    this.#input((raft) => this.#requests.propose(raft, command, answer));
   }
 
   /** Answers a read when the state includes all that was committed when it was asked for. */
@@ -235,13 +163,7 @@ export class Machine {
   /** A read of nothing, which only has to be allowed. */
   ask(mode: ReadMode, done: () => void = () => {}, refuse: (why: string) => void = () => {}): void {
     const least = this.#world.observer.committed;
-    this.#input((raft) => {
-      const context = this.#world.unique();
-      this.#reads.set(context, { least, index: undefined, done, refuse });
-      if (raft.readIndex(context, mode)) return;
-      this.#reads.delete(context);
-      refuse("no-leader");
-    });
+    this.#input((raft) => this.#requests.read(raft, mode, least, done, refuse));
   }
 
   change(change: ConfChange): void {
@@ -342,19 +264,14 @@ export class Machine {
     for (const message of ready.messages) this.#send(raft, message);
     for (const entry of ready.committed) this.#apply(raft, entry);
     if (ready.committed.length > 0) raft.appliedTo(ready.committed.at(-1)!.index);
-    for (const refused of ready.refused) this.#refused(raft, refused);
-    for (const { context, index } of ready.reads) this.#mayRead(context, index);
-    this.#answerReads();
+    for (const refused of ready.refused) this.#requests.notTaken(raft, refused);
+    for (const { context, index } of ready.reads) this.#requests.mayRead(context, index);
+    this.#requests.answerReads(() => this.#state.index);
   }
 
   #status({ role, term, leader }: Status): void {
     this.#world.trace(() => `${this.id} is ${role} in term ${term}, leader ${leader}`);
-    // What was asked of the leader before may never be answered.
-    for (const [context, read] of this.#reads) {
-      if (read.index !== undefined) continue;
-      this.#reads.delete(context);
-      read.refuse("leader-changed");
-    }
+    this.#requests.leaderChanged();
   }
 
   #committed(raft: Raft): void {
@@ -403,7 +320,7 @@ export class Machine {
     const entries = frames.flatMap((f) => f.entries);
     if (!broken && (entries.length === 0 ? alone : raft.retract(entries[0]!.index))) {
       this.disk.discard();
-      for (const entry of entries) if (entry.type === EntryType.normal) this.#refuse(tagOf(entry), "no-space");
+      for (const entry of entries) if (entry.type === EntryType.normal) this.#requests.refuse(tagOf(entry), "no-space");
       return;
     }
     if (!broken) this.#after(DISK_RETRY, () => this.#input(() => this.disk.retry()));
@@ -449,8 +366,7 @@ export class Machine {
       if (!(error instanceof Refused)) throw error;
       answer = { refused: error.message };
     }
-    this.#proposals.get(tag)?.(answer);
-    this.#proposals.delete(tag);
+    this.#requests.answer(tag, answer);
   }
 
   #configured(applied: Configuration): void {
@@ -458,21 +374,6 @@ export class Machine {
     const removed = membersOf(this.#configuration).filter((id) => !members.includes(id));
     this.#configuration = applied;
     if (removed.length > 0) this.#world.events.removes(this, removed);
-  }
-
-  #mayRead(context: number, index: number): void {
-    const read = this.#reads.get(context);
-    if (!read) return;
-    this.#world.observer.reads(this.id, index, read.least);
-    read.index = index;
-  }
-
-  #answerReads(): void {
-    for (const [context, read] of this.#reads) {
-      if (read.index === undefined || read.index > this.#state.index) continue;
-      this.#reads.delete(context);
-      read.done();
-    }
   }
 
   #load(saved: SavedState | undefined): void {
@@ -484,7 +385,5 @@ export class Machine {
     return this.#configuration !== NOBODY && !membersOf(this.#configuration).includes(this.id);
   }
 }
-
-const tagOf = ({ data }: Entry) => new DataView(data.buffer, data.byteOffset).getFloat64(0);
 
 export const idText = (_: string, value: unknown): unknown => (typeof value === "bigint" ? `${value}` : value);

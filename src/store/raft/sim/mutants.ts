@@ -174,7 +174,7 @@ export const mutants: readonly Mutant[] = [
     edits: [
       { file: "sim/machine.ts", find: "clock: () => this.#clock()", replace: "clock: () => (this.ticks ?? 0) * TICK" },
       { file: "sim/machine.ts", find: "raft.tick();", replace: "{ raft.tick(); this.ticks = (this.ticks ?? 0) + 1; }" },
-      { file: "sim/machine.ts", find: "const TAG = 8;", replace: "const TAG = 8; const TICK = 20;" },
+      { file: "sim/machine.ts", find: "const DISK_RETRY = 30;", replace: "const DISK_RETRY = 30; const TICK = 20;" },
     ],
   },
   {

@@ -1,6 +1,6 @@
 // A network that delays, reorders, doubles and drops, and whose links can be
 // cut in each direction by itself.
-import type { Message } from "../types.ts";
+import type { Message } from "../messages.ts";
 import { decodeMessages, encodeMessages } from "../wire.ts";
 import type { SavedState } from "./disk.ts";
 import type { Random } from "./random.ts";

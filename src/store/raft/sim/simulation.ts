@@ -4,10 +4,11 @@ import { bootstrap, joining, membersOf } from "../configuration.ts";
 import { Clients } from "./clients.ts";
 import { Faults } from "./faults.ts";
 import { Observer, Violation } from "./invariants.ts";
-import { Machine, type World } from "./machine.ts";
+import { Machine } from "./machine.ts";
 import { CALM, SimNetwork } from "./network.ts";
 import { Random } from "./random.ts";
 import { Schedule } from "./schedule.ts";
+import type { World } from "./world.ts";
 
 export interface Summary {
   seed: number;

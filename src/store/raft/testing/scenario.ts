@@ -1,7 +1,8 @@
 // Members in one process whose every message, write and crash a script decides.
 import { bootstrap } from "../configuration.ts";
+import type { Message } from "../messages.ts";
 import { Raft } from "../raft.ts";
-import type { Entry, HardState, Message, RaftConfig, Ready, SnapshotMeta, StoredState } from "../types.ts";
+import type { Entry, HardState, RaftConfig, Ready, SnapshotMeta, StoredState } from "../types.ts";
 import { configurationText, entriesText, hardStateText, messageText } from "./text.ts";
 
 interface Written {

@@ -1,6 +1,7 @@
 // How a scenario's outcome is written: a line for each thing that happens.
 import { membersOf } from "../configuration.ts";
-import { type Configuration, type Entry, EntryType, type HardState, type Message, type Position } from "../types.ts";
+import type { Message } from "../messages.ts";
+import { type Configuration, type Entry, EntryType, type HardState, type Position } from "../types.ts";
 
 const at = ({ index, term }: Position) => `${index}/${term}`;
 
