@@ -80,6 +80,11 @@ export class Gate {
     return ANONYMOUS;
   }
 
+  /** Whether a call of gRPC with this certificate and no token would be its user's. */
+  wouldNameUser(certificate: Uint8Array): boolean {
+    return this.#certificateUsers && this.on && commonName(certificate) !== "";
+  }
+
   /** A token for a user whose password was checked at that revision. */
   async issue(user: string): Promise<string> {
     const { auth } = this.#member.state;

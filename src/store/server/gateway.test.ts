@@ -95,6 +95,8 @@ const BEFORE_AUTH: readonly Step[] = [
   step("/v3/kv/put", { key: FOO, value: b64("bar") }),
   step("/v3/kv/put", { key: b64("large"), value: b64("x".repeat(300_000)) }),
   step("/v3/kv/put", { key: FOO, value: b64("baz"), prev_kv: true }),
+  // More than a value may have, and more than a message.
+  ...[1_700_000, 2_600_000].map((size) => step("/v3/kv/put", { key: FOO, value: b64("x".repeat(size)) })),
   step("/v3beta/kv/put", { key: b64("empty") }),
   step("/v3/kv/range", { key: b64("empty") }),
   step("/v3/kv/range?limit=5", { key: FOO }),
@@ -349,8 +351,7 @@ test("the gateway answers over HTTP/2, streams snapshots, and has the paths that
   expect(JSON.parse((await post("/v3/maintenance/hashkv", '{"revision":2}')).body)).toMatchObject({ hash_revision: "2" });
   expect(JSON.parse((await post("/v3/auth/status")).body)).toMatchObject({ authRevision: "1" });
   expect(JSON.parse((await post("/v3/maintenance/downgrade", '{"action":"CANCEL"}')).body)).toMatchObject({ version: "3.6" });
-  const tooLarge = await post("/v3/kv/put", JSON.stringify({ key: FOO, value: b64("x".repeat(1_600_000)) }));
-  expect(tooLarge).toMatchObject({ status: 400, body: expect.stringContaining("etcdserver: request is too large") });
+  // Such a body is not even read to its end.
   const farTooLarge = await post("/v3/kv/put", JSON.stringify({ key: FOO, value: b64("x".repeat(5_000_000)) }));
   expect(farTooLarge).toMatchObject({ status: 429, body: expect.stringContaining('"code":8') });
 }, 30_000);

@@ -66,10 +66,14 @@ export interface EtcdServer {
 const GRPC_OVERHEAD = 512 * 1024;
 
 /** Loaded for the first who asks as well. */
-const GATEWAY: Gateway = {
+const gateway = (gate: Gate): Gateway => ({
   owns: (path) => path.startsWith("/v3/") || path.startsWith("/v3beta/"),
   route: (path) => (require("./gateway.ts") as typeof import("./gateway.ts")).routeOf(path),
-};
+  refusal: ({ certificate }) =>
+    certificate && gate.wouldNameUser(certificate)
+      ? "CommonName of client sending a request against gateway will be ignored and not used as expected"
+      : undefined,
+});
 
 export async function serveEtcd(member: Member, addresses: readonly Address[], options: EtcdServerOptions): Promise<EtcdServer> {
   const maxRequest = options.maxRequestBytes ?? DEFAULT_MAX_REQUEST;
@@ -105,7 +109,7 @@ export async function serveEtcd(member: Member, addresses: readonly Address[], o
     http2: { maxConcurrentStreams: connections.maxConcurrentStreams ?? 0xffffffff },
     timed: options.timeCalls,
     maxReceiveSize: maxRequest + GRPC_OVERHEAD,
-    gateway: options.gateway === false ? undefined : GATEWAY,
+    gateway: options.gateway === false ? undefined : gateway(context.gate),
     // Loaded for the first who asks: an apiserver never does.
     fetch: async (request) => (await import("./http.ts")).answerHttp({ member, methods: server.methods }, request),
   });

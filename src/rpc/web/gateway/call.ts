@@ -53,11 +53,13 @@ export function serveGateway(
   peer: CallPeer,
   options: WebOptions,
 ): StreamListener {
+  const refusal = gateway.refusal?.(peer);
+  if (refusal !== undefined) return say(exchange, 400, `${refusal}\n`);
   const route = gateway.route(request.path.split("?", 1)[0]!);
   const bound = route && methods.get(route.method);
   if (!bound) return say(exchange, 404, "Not Found\n");
   if (request.method !== "POST") return say(exchange, 405, "Method Not Allowed\n");
-  // Who calls is said by a token alone: as in etcd, a certificate here is that of the connection.
+  // A token alone says who calls: behind a gateway, the certificate is that of the gateway.
   const caller: CallPeer = { address: peer.address, certificate: undefined };
   const streams = bound.method.methodKind === "client_streaming" || bound.method.methodKind === "bidi_streaming";
   const call = new GatewayCall(exchange, metadataOf(fields), bound, caller, options, streams, route.outlivesBody ?? false);

@@ -1,3 +1,5 @@
+import type { CallPeer } from "../../call.ts";
+
 /** A method at a path of the gateway. */
 export interface GatewayRoute {
   /** "/package.Service/Method" */
@@ -12,4 +14,6 @@ export interface Gateway {
   owns(path: string): boolean;
   /** What answers a path, without its query; undefined where nothing does. */
   route(path: string): GatewayRoute | undefined;
+  /** Why this client may not ask here at all, whatever the path; undefined where it may. */
+  refusal?(peer: CallPeer): string | undefined;
 }
