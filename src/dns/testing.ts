@@ -3,6 +3,7 @@
 import packet, { type Answer, type Packet, type RecordType } from "dns-packet";
 import type * as coreV1 from "../api/gen/core/v1.ts";
 import type * as discoveryV1 from "../api/gen/discovery/v1.ts";
+import { freePort } from "../testing/ports.ts";
 
 export function service(name: string, spec: Partial<coreV1.ServiceSpec>, namespace = "default"): coreV1.Service {
   return { apiVersion: "v1", kind: "Service", metadata: { name, namespace }, spec: { type: "ClusterIP", ...spec } } as coreV1.Service;
@@ -39,7 +40,7 @@ export class FakeUpstream {
   #tcp!: Bun.TCPSocketListener<undefined>;
   port = 0;
 
-  static async start(port = 0): Promise<FakeUpstream> {
+  static async start(port = freePort()): Promise<FakeUpstream> {
     const fake = new FakeUpstream();
     await fake.#open(port);
     return fake;
