@@ -1,5 +1,6 @@
 // `bun mutant.ts INDEX SEEDS`: puts a mistake into our source, and runs the
-// scripts of testdata/ and so many seeds, until one fails. Prints
+// scripts of testdata/ and, if SEEDS is not 0, the seed that is known to show
+// it and so many others, until one fails. Prints
 // {"script"}, {"seed", "error"}, or {} if nothing shows it.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +11,8 @@ const raft = join(import.meta.dirname, "..");
 
 /** The changed sources, by path. */
 const changed = new Map<string, string>();
-for (const { file, find, replace } of mutants[Number(index)]!.edits) {
+const { edits, shownBy } = mutants[Number(index)]!;
+for (const { file, find, replace } of edits) {
   const path = join(raft, file);
   const source = changed.get(path) ?? readFileSync(path, "utf8");
   if (source.split(find).length !== 2) throw new Error(`${file} has not exactly once: ${find}`);
@@ -39,8 +41,11 @@ async function failingScript(): Promise<string | undefined> {
 }
 
 async function failingSeed(most: number): Promise<{ seed?: number; error?: string }> {
+  if (most === 0) return {};
   const { simulate } = await import("./simulation.ts");
-  for (let seed = 1; seed <= most; seed++) {
+  const seeds = Array.from({ length: most }, (_, i) => i + 1);
+  if (shownBy !== undefined) seeds.unshift(shownBy);
+  for (const seed of seeds) {
     try {
       simulate(seed);
     } catch (error) {
