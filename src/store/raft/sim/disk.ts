@@ -112,7 +112,7 @@ export class SimDisk {
       this.#base = snapshot.meta;
       this.#entries = this.#entries.filter((e) => e.index > snapshot.meta.index);
     }
-    return { stored: { hardState: this.#hardState, base: this.#base, entries: this.#entries }, snapshot };
+    return { stored: { hardState: this.#hardState, base: this.#base, entries: [...this.#entries] }, snapshot };
   }
 
   #start(): void {
@@ -174,6 +174,7 @@ export class SimDisk {
     if (!first) return;
     const kept = first.index - this.#base.index - 1;
     if (kept > this.#entries.length) throw new Error(`entry ${first.index} written behind ${this.#base.index + this.#entries.length}`);
-    this.#entries = [...this.#entries.slice(0, kept), ...entries.slice(entries.indexOf(first))];
+    this.#entries.length = kept;
+    for (let i = entries.indexOf(first); i < entries.length; i++) this.#entries.push(entries[i]!);
   }
 }
