@@ -10,10 +10,9 @@ import { fromStore, Overtaken } from "./errors.ts";
 import { Freshness } from "./freshness.ts";
 import { checkStore } from "./health.ts";
 import { Leases } from "./leases.ts";
+import { prefixEnd, visitAll } from "./prefix.ts";
 
 const log = logger("kube-apiserver");
-/** Pairs in one answer while the cache loads; bounds the message, not the cache. */
-const pageSize = 5000;
 
 export interface StorageOptions {
   /** What new values are written in; JSON by default. */
@@ -122,27 +121,17 @@ export class Storage {
   }
 
   async #load(): Promise<void> {
-    const end = prefixEnd(this.#prefix);
     const found = new Map<Bucket, Entry[]>();
-    let key: Uint8Array = Buffer.from(this.#prefix);
-    let revision = 0;
-    for (;;) {
-      const page = await this.client.range(key, { end, limit: pageSize, revision });
-      revision ||= page.revision;
-      for (const kv of page.kvs) {
-        const at = this.#locate(kv.key);
-        if (!at) continue;
-        let list = found.get(at.bucket);
-        if (!list) {
-          list = [];
-          found.set(at.bucket, list);
-        }
-        list.push(new Entry(at.key, kv.modRevision, this.#codec.decode(kv)));
+    const revision = await visitAll(this.client, this.#prefix, (kv) => {
+      const at = this.#locate(kv.key);
+      if (!at) return;
+      let list = found.get(at.bucket);
+      if (!list) {
+        list = [];
+        found.set(at.bucket, list);
       }
-      const last = page.kvs.at(-1);
-      if (!page.more || !last) break;
-      key = Buffer.concat([last.key, Buffer.of(0)]);
-    }
+      list.push(new Entry(at.key, kv.modRevision, this.#codec.decode(kv)));
+    });
     for (const bucket of this.#buckets.values()) bucket.reset(found.get(bucket) ?? [], revision);
     this.#advance(revision);
   }
@@ -403,11 +392,4 @@ export class Storage {
       throw fromStore(error);
     }
   }
-}
-
-/** The first key after all that begin with a prefix. */
-export function prefixEnd(prefix: string): Uint8Array {
-  const bytes = Buffer.from(prefix);
-  bytes[bytes.length - 1]! += 1;
-  return bytes;
 }
