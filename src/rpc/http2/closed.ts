@@ -1,3 +1,5 @@
+import { ErrorCode, Http2Error } from "./errors.ts";
+
 /** How a stream ended, as far as it is remembered. */
 export type Closing =
   /** Both sides sent END_STREAM. */
@@ -32,4 +34,15 @@ export class ClosedStreams {
     for (let at = 0; at < held; at++) if (this.#ids[at] === id) return KINDS[this.#kinds[at]!]!;
     return this.#count > REMEMBERED ? "forgotten" : "never opened";
   }
+}
+
+/**
+ * Whether the peer has to be told that a stream which its frame is for is closed.
+ *
+ * @throws Http2Error where the frame can't have been on its way when the stream closed
+ */
+export function isToBeTold(id: number, how: Closing): boolean {
+  if (how === "never opened") throw new Http2Error(ErrorCode.PROTOCOL_ERROR, `stream ${id} after a later one`);
+  if (how === "ended") throw new Http2Error(ErrorCode.STREAM_CLOSED, `a frame for stream ${id}, which has ended`);
+  return how === "reset by the peer";
 }

@@ -2,10 +2,10 @@
 // receive(), calls to listeners come out, and bytes for the peer gather in
 // `output`, which the owner of the socket takes away. Frames are read by
 // FrameParser and written by Sender; here is what they mean.
-
 import { TokenBucket } from "./bucket.ts";
+import { isToBeTold } from "./closed.ts";
 import { ErrorCode, Http2Error } from "./errors.ts";
-import { DEFAULT_WINDOW, Flag, FrameType, frameHeader, MAX_WINDOW, PREFACE, Setting, settingsFrame, wordFrame } from "./frame.ts";
+import { DEFAULT_WINDOW, Flag, FrameType, frameHeader, MAX_WINDOW, wordFrame } from "./frame.ts";
 import { Goaway, KEEPALIVE, pingFrame } from "./goaway.ts";
 import { type DecodedBlock, HpackDecoder } from "./hpack/decoder.ts";
 import { Inflow } from "./inflow.ts";
@@ -15,13 +15,12 @@ import type { Output } from "./output.ts";
 import { FrameParser, type FrameTarget } from "./parser.ts";
 import { PingGuard, TooManyPings } from "./pings.ts";
 import { HIGH_WATER, Sender } from "./sender.ts";
-import { readSettings } from "./settings.ts";
+import { greet, OUR_FRAME_SIZE, readSettings } from "./settings.ts";
 import { Stream, type StreamFailure, type StreamListener, type StreamOwner } from "./stream.ts";
 import { StreamTable } from "./streams.ts";
 
 /** Control frames that a peer provokes and does not read may take this much more. */
 const OUTPUT_LIMIT = 4 * 1024 * 1024;
-const OUR_FRAME_SIZE = 65536;
 /** A window opened by less than this while data waits makes frames that are mostly header. */
 const DRIBBLE = 128;
 
@@ -69,15 +68,7 @@ export class Connection implements StreamOwner, FrameTarget {
     this.#nuisance = new TokenBucket(4000, 2000, this.#now);
     this.#pings = options.pings && !this.client ? new PingGuard(options.pings) : undefined;
     this.#parser = new FrameParser(this, this.client, OUR_FRAME_SIZE, maxHeaderListSize);
-    if (this.client) this.output.append(PREFACE);
-    settingsFrame(this.output, [
-      this.client ? [Setting.ENABLE_PUSH, 0] : [Setting.MAX_CONCURRENT_STREAMS, this.#maxStreams],
-      [Setting.INITIAL_WINDOW_SIZE, streamWindow],
-      [Setting.MAX_FRAME_SIZE, OUR_FRAME_SIZE],
-      [Setting.MAX_HEADER_LIST_SIZE, maxHeaderListSize],
-    ]);
-    const more = connectionWindow - DEFAULT_WINDOW;
-    if (more > 0) wordFrame(this.output, FrameType.WINDOW_UPDATE, 0, more);
+    greet(this.output, this.client, { maxStreams: this.#maxStreams, streamWindow, connectionWindow, maxHeaderListSize });
   }
 
   /** What is to be sent; tell taken() how much of it was. */
@@ -247,15 +238,9 @@ export class Connection implements StreamOwner, FrameTarget {
     const closing = this.#streams.closing(id);
     // A client that cancels has many small frames of its server's on their way to it.
     if (!this.client && length < DRIBBLE) this.onIgnored();
-    switch (closing) {
-      case "never opened":
-        throw new Http2Error(ErrorCode.PROTOCOL_ERROR, `stream ${id} after a later one`);
-      case "ended":
-        throw new Http2Error(ErrorCode.STREAM_CLOSED, `a frame for stream ${id}, which has ended`);
-      case "reset by the peer":
-        wordFrame(this.output, FrameType.RST_STREAM, id, ErrorCode.STREAM_CLOSED);
-        return this.#sender.wake();
-    }
+    if (!isToBeTold(id, closing)) return;
+    wordFrame(this.output, FrameType.RST_STREAM, id, ErrorCode.STREAM_CLOSED);
+    this.#sender.wake();
   }
 
   onData(id: number, b: Uint8Array, start: number, end: number, last: boolean, length: number): void {
@@ -268,11 +253,8 @@ export class Connection implements StreamOwner, FrameTarget {
     stream.receiveWindow -= length;
     if (stream.receiveWindow < 0) return this.#streamError(stream, ErrorCode.FLOW_CONTROL_ERROR, "more data than the stream's window");
     const size = end - start;
-    if (stream.bodyLeft >= 0) {
-      stream.bodyLeft -= size;
-      if (stream.bodyLeft < 0 || (last && stream.bodyLeft > 0)) {
-        return this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, "the body is not as long as its content-length");
-      }
+    if (!stream.fits(size, last)) {
+      return this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, "the body is not as long as its content-length");
     }
     if (size < length) stream.consume(length - size);
     if (size === 0 && !last) return this.onIgnored();

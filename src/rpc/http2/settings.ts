@@ -1,6 +1,35 @@
-// What a SETTINGS frame says (RFC 9113, section 6.5.2).
+// What a SETTINGS frame says (RFC 9113, section 6.5.2), and how a connection begins.
 import { ErrorCode, Http2Error } from "./errors.ts";
-import { DEFAULT_FRAME_SIZE, MAX_WINDOW, Setting, uint32 } from "./frame.ts";
+import { DEFAULT_FRAME_SIZE, DEFAULT_WINDOW, FrameType, MAX_WINDOW, PREFACE, Setting, settingsFrame, uint32, wordFrame } from "./frame.ts";
+import type { Output } from "./output.ts";
+
+export const OUR_FRAME_SIZE = 65536;
+
+export interface OurSettings {
+  /** Streams that a client may have open; a server opens none. */
+  maxStreams: number;
+  /** Bytes. */
+  streamWindow: number;
+  connectionWindow: number;
+  maxHeaderListSize: number;
+}
+
+/** Writes what either side begins with (section 3.4), and how much it takes. */
+export function greet(
+  output: Output,
+  client: boolean,
+  { maxStreams, streamWindow, connectionWindow, maxHeaderListSize }: OurSettings,
+): void {
+  if (client) output.append(PREFACE);
+  settingsFrame(output, [
+    client ? [Setting.ENABLE_PUSH, 0] : [Setting.MAX_CONCURRENT_STREAMS, maxStreams],
+    [Setting.INITIAL_WINDOW_SIZE, streamWindow],
+    [Setting.MAX_FRAME_SIZE, OUR_FRAME_SIZE],
+    [Setting.MAX_HEADER_LIST_SIZE, maxHeaderListSize],
+  ]);
+  const more = connectionWindow - DEFAULT_WINDOW;
+  if (more > 0) wordFrame(output, FrameType.WINDOW_UPDATE, 0, more);
+}
 
 /** The values of one frame; undefined is not in it. */
 export interface PeerSettings {

@@ -132,6 +132,13 @@ export class Stream {
     if (!this.closed) this.#owner.resetStream(this, code);
   }
 
+  /** Counts bytes of the body; false if it is longer, or ends shorter, than its content-length. */
+  fits(bytes: number, last: boolean): boolean {
+    if (this.bodyLeft < 0) return true;
+    this.bodyLeft -= bytes;
+    return this.bodyLeft >= 0 && !(last && this.bodyLeft > 0);
+  }
+
   /** Lets the peer send `bytes` more. */
   consume(bytes: number): void {
     if (!this.closed && !this.remoteEnded) this.#owner.consumed(this, bytes);
