@@ -98,7 +98,7 @@ describe.skipIf(absent.length > 0)("from outside", () => {
         large,
         "-H",
         "content-type: text/plain",
-        `${url()}/up`,
+        `${url()}/etcdserverpb.KV/Put`,
       );
       expect(upload.out.match(/:status: 415/g)?.length).toBe(5);
     });
