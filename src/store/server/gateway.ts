@@ -1,5 +1,4 @@
 // The paths of etcd's gateway, as its .proto files annotate them.
-import type { GatewayRoute } from "../../rpc/web/gateway/routes.ts";
 
 const KV = "/etcdserverpb.KV/";
 const LEASE = "/etcdserverpb.Lease/";
@@ -65,11 +64,8 @@ const METHODS: Readonly<Record<string, string>> = {
 };
 
 /** /v3beta/ is where etcd 3.3 began, and 3.4 still answers. */
-const ROUTES: ReadonlyMap<string, GatewayRoute> = new Map(
-  ["/v3/", "/v3beta/"].flatMap((prefix) =>
-    // A watch is not over because the request that creates it is.
-    Object.entries(METHODS).map(([path, method]) => [prefix + path, { method, outlivesBody: path === "watch" }] as const),
-  ),
+const ROUTES: ReadonlyMap<string, string> = new Map(
+  ["/v3/", "/v3beta/"].flatMap((prefix) => Object.entries(METHODS).map(([path, method]) => [prefix + path, method] as const)),
 );
 
-export const routeOf = (path: string): GatewayRoute | undefined => ROUTES.get(path);
+export const routeOf = (path: string): string | undefined => ROUTES.get(path);

@@ -283,6 +283,25 @@ describe("a watch stream", () => {
     expect(seen).toEqual(Array.from({ length: 300 }, (_, i) => String(i).padStart(3, "0")));
   });
 
+  test.each(["ours", "a real etcd"])("of %s goes on when its client sends no more requests", async (whose) => {
+    if (whose !== "ours" && noEtcd) return console.log(`skipped: a real etcd's watch: ${noEtcd}`);
+    await using etcd = whose === "ours" ? undefined : await startEtcd();
+    const { port } = new URL(etcd ? `http://${etcd.endpoint}` : store.address!);
+    using own = connect({ host: "127.0.0.1", port: Number(port) });
+    const stop = new AbortController();
+    async function* one() {
+      yield { requestUnion: create({ key: bytes("half") }) };
+    }
+    const answers = createClient(Watch, own).watch(one(), { signal: stop.signal })[Symbol.asyncIterator]();
+    expect(((await answers.next()).value as WatchResponse).created).toBe(true);
+    for (const value of ["1", "2"]) {
+      await createClient(KV, own).put({ key: bytes("half"), value: bytes(value) });
+      const { events } = (await answers.next()).value as WatchResponse;
+      expect(events.map((e) => Buffer.from(e.kv!.value).toString())).toEqual([value]);
+    }
+    stop.abort();
+  });
+
   test("idle watches that ask for it are told the revision now and then", async () => {
     const quick = await serve({ progressInterval: 30 });
     try {

@@ -42,6 +42,7 @@ export function watchService(context: ServerContext) {
   return service(Watch, { watch: raw((call) => new WatchStream(context, events, call)) });
 }
 
+/** Goes on when no more requests come, as etcd's does: clients that send one alone, such as browsers, end that way of the stream at once. */
 class WatchStream implements RawListener {
   readonly #context: ServerContext;
   readonly #writer: EventWriter;
@@ -78,11 +79,6 @@ class WatchStream implements RawListener {
     if (request.case === "createRequest") this.#create(request.value, refused);
     else if (request.case === "cancelRequest") this.#cancel(request.value.watchId);
     else if (request.case === "progressRequest") this.#askProgress();
-  }
-
-  requestsEnd(): void | Promise<void> {
-    if (this.#asking) return this.#asking.then(() => this.#end());
-    this.#end();
   }
 
   canceled(): void {

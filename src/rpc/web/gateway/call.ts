@@ -55,14 +55,14 @@ export function serveGateway(
 ): StreamListener {
   const refusal = gateway.refusal?.(peer);
   if (refusal !== undefined) return say(exchange, 400, `${refusal}\n`);
-  const route = gateway.route(request.path.split("?", 1)[0]!);
-  const bound = route && methods.get(route.method);
+  const method = gateway.route(request.path.split("?", 1)[0]!);
+  const bound = method && methods.get(method);
   if (!bound) return say(exchange, 404, "Not Found\n");
   if (request.method !== "POST") return say(exchange, 405, "Method Not Allowed\n");
   // A token alone says who calls: behind a gateway, the certificate is that of the gateway.
   const caller: CallPeer = { address: peer.address, certificate: undefined };
   const streams = bound.method.methodKind === "client_streaming" || bound.method.methodKind === "bidi_streaming";
-  const call = new GatewayCall(exchange, metadataOf(fields), bound, caller, options, streams, route.outlivesBody ?? false);
+  const call = new GatewayCall(exchange, metadataOf(fields), bound, caller, options, streams);
   call.begin(fieldOf(fields, "grpc-timeout"), end);
   return call;
 }
@@ -89,7 +89,6 @@ class GatewayCall extends WebCall {
   readonly #bound: BoundMethod;
   /** The body is any number of requests. */
   readonly #manyRequests: boolean;
-  readonly #outlivesBody: boolean;
   readonly #unary: boolean;
   readonly #utf8 = new TextDecoder();
   #text = "";
@@ -109,12 +108,10 @@ class GatewayCall extends WebCall {
     peer: CallPeer,
     options: WebOptions,
     manyRequests: boolean,
-    outlivesBody: boolean,
   ) {
     super(exchange, metadata, bound, binaryCodec, peer, options);
     this.#bound = bound;
     this.#manyRequests = manyRequests;
-    this.#outlivesBody = outlivesBody;
     this.#unary = bound.method.methodKind === "unary";
   }
 
@@ -139,7 +136,7 @@ class GatewayCall extends WebCall {
   protected bodyEnd(): void {
     this.#text += this.#utf8.decode();
     if (!this.#deaf) this.#read(true);
-    if (!this.call.finished && !this.#outlivesBody) this.call.requestsEnd();
+    if (!this.call.finished) this.call.requestsEnd();
   }
 
   /** Hands on the requests that the text has. */
@@ -175,7 +172,7 @@ class GatewayCall extends WebCall {
   #refuse(error: JsonError): void {
     this.#deaf = true;
     // Within a stream that runs, it is as if the body had ended.
-    if (this.#requests > 0) return this.#outlivesBody ? undefined : this.call.requestsEnd();
+    if (this.#requests > 0) return this.call.requestsEnd();
     this.#unread = true;
     this.call.finish(this.#manyRequests ? new RpcError(Code.Unknown, error.message, { cause: error }) : invalid(error));
   }
