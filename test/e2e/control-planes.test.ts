@@ -313,6 +313,9 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
     await cluster.start();
     expect(await cluster.kubectl(["get", "configmap", "without-control-plane-3", "-o", "name"])).toContain("without");
     await until("two nodes", async () => (await cluster.kubectl(["get", "nodes"])).match(/ Ready /g)?.length === 2);
+    // A node that has become ready keeps its taint for a moment, and gets no pods until it is gone.
+    const taints = ["get", "nodes", "-o", "jsonpath={.items[*].spec.taints}"];
+    await until("pods to be taken by both", async () => (await cluster.kubectl(taints)).trim() === "");
     await cluster.kubectl(["rollout", "restart", "deployment/hello"]);
     await cluster.kubectl(["rollout", "status", "deployment/hello", "--timeout=120s"]);
     expect(await page()).toMatch(/^Hello from hello-/);
