@@ -1,19 +1,16 @@
 // `kubun node`: one further node of a cluster on this machine. `up --nodes`
 // runs it inside the node's network namespace.
 import { readFileSync } from "node:fs";
-import { setVerbosity } from "../platform/log.ts";
 import { componentRows, serveControl } from "./cluster/control.ts";
 import { startNode } from "./cluster/node.ts";
 import { type NodeProcessFile, nodeFile } from "./cluster/node-processes.ts";
 import { nodeSpec } from "./cluster/node-spec.ts";
 import { Pki } from "./cluster/pki.ts";
-import { DetachedProgress } from "./cluster/progress.ts";
-import { DataDir } from "./cluster/state.ts";
-import { command, integer, text, UsageError, verbosity } from "./flags.ts";
+import type { Progress } from "./cluster/progress.ts";
+import type { ClusterFile, DataDir } from "./cluster/state.ts";
+import { partCommand } from "./part.ts";
 
-async function start(dir: DataDir, index: number, progress: DetachedProgress) {
-  const cluster = dir.read();
-  if (!cluster) throw new UsageError(`no cluster in ${dir.path}`);
+async function startFurther(dir: DataDir, cluster: ClusterFile, index: number, progress: Progress) {
   const settings = JSON.parse(readFileSync(nodeFile(cluster, index), "utf8")) as NodeProcessFile;
   const pki = await Pki.open(dir.file("pki"));
   const { HttpTransport } = await import("../client/http.ts");
@@ -26,34 +23,23 @@ async function start(dir: DataDir, index: number, progress: DetachedProgress) {
     const pair = user.startsWith("system:node:") ? certs[0] : certs[1];
     return new HttpTransport({ server: settings.server, ca: pki.ca.cert, cert: pair.cert, key: pair.key });
   };
-  return { node: await startNode(spec, pki, transport, progress), server: settings.server, kubeconfig: cluster.kubeconfig ?? "" };
+  return { node: await startNode(spec, pki, transport, progress), server: settings.server };
 }
 
-export default command({
+export default partCommand({
   name: "node",
   summary: "Runs one further node of a cluster (used by up --nodes)",
-  flags: {
-    "data-dir": text("DIR", ".kubun", "folder that holds all of the cluster's data"),
-    index: integer("N", 1, "which node", [1, 99]),
-    v: verbosity,
-  },
-  async run(values) {
-    setVerbosity(values.v);
-    const ended = new Promise<void>((done) => {
-      for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => done());
-    });
-    const progress = new DetachedProgress();
-    try {
-      const { node, server, kubeconfig } = await start(new DataDir(values["data-dir"]), values.index, progress);
-      const control = serveControl(node.spec.runDir, () => componentRows(node.components, node.spec.name));
-      progress.send({ type: "ready", server, kubeconfig });
-      await ended;
-      control.stop();
-      for (const c of [...node.components].reverse()) await c.stop();
-      return 0;
-    } catch (e) {
-      progress.send({ type: "failed", message: e instanceof Error ? e.message : String(e), usage: e instanceof UsageError });
-      throw e;
-    }
+  index: [1, "which node", [1, 99]],
+  async start({ dir, cluster, index, progress }) {
+    const { node, server } = await startFurther(dir, cluster, index, progress);
+    const control = serveControl(node.spec.runDir, () => componentRows(node.components, node.spec.name));
+    return {
+      server,
+      kubeconfig: cluster.kubeconfig,
+      async stop() {
+        control.stop();
+        for (const c of [...node.components].reverse()) await c.stop();
+      },
+    };
   },
 });
