@@ -67,6 +67,8 @@ describe(`three members of ${kind} under load`, () => {
     await judge(cluster, load, watchers);
   });
 
+  if (kind !== "kubun") console.log("skipped: a damaged log: its bytes are flipped where our own format has them");
+
   test.skipIf(kind !== "kubun")("replace one whose log is damaged: it refuses to start, is removed and added, and catches up", async () => {
     const { cluster, load, watchers } = await scene({ flags: ["--snapshot-count", "100"] }, [0, 1]);
     const victim = cluster.members[2]!;

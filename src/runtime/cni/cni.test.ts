@@ -83,7 +83,10 @@ test.each(['{"plugins":[{"type":"x"}]}', '{"name":"n"}', '{"name":"n","plugins":
   },
 );
 
-test.skipIf(Bun.which("nft") === null)("nft takes the rules of host ports, for IPv4 and IPv6", async () => {
+const noNft = Bun.which("nft") === null;
+if (noNft) console.log("skipped: rules of host ports: no nft on PATH (Debian package nftables)");
+
+test.skipIf(noNft)("nft takes the rules of host ports, for IPv4 and IPv6", async () => {
   const ports = [...target.portMappings, { hostPort: 53, containerPort: 5353, protocol: "udp", hostIP: "127.0.0.1" }];
   const v6 = [{ hostPort: 80, containerPort: 8080, protocol: "tcp" }];
   for (const rules of [hostPortRules("t", "10.0.0.2", ports), hostPortRules("t", "fd00::2", v6)]) {
