@@ -96,7 +96,7 @@ for (const http1 of [false, true]) {
         if (names.length === 2) stop.abort();
       }
       expect(names).toEqual(["pod-1", "pod-2"]);
-      for (let i = 0; i < 100 && !closed; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+      for (let i = 0; i < 2000 && !closed; i++) await new Promise((resolve) => setTimeout(resolve, 10));
       expect(closed).toBe(true);
     });
   });

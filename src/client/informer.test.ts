@@ -18,7 +18,7 @@ const factory = (api: ApiTransport, streamInitial = false) => {
 };
 
 async function until(look: () => boolean): Promise<void> {
-  const deadline = Date.now() + 3000;
+  const deadline = Date.now() + 30_000;
   while (!look()) {
     if (Date.now() > deadline) throw new Error("never happened");
     await new Promise((resolve) => setTimeout(resolve, 1));

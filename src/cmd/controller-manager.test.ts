@@ -57,7 +57,7 @@ afterAll(async () => {
 const run = (...args: string[]) => Bun.spawn([process.execPath, main, "controller-manager", ...args], { stdout: "pipe", stderr: "pipe" });
 
 async function until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
-  const deadline = Date.now() + 8000;
+  const deadline = Date.now() + 40_000;
   for (;;) {
     const found = await look().catch(() => undefined);
     if (found) return found;
@@ -89,7 +89,7 @@ test("leads by its Lease, works, and lets the lease go at its end", async () => 
     p.kill("SIGKILL");
     await p.exited;
   }
-}, 20_000);
+}, 60_000);
 
 const refused: [args: string[], message: RegExp][] = [
   [["--nonsense"], /unknown flag: --nonsense/],

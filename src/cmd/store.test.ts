@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { EtcdClient } from "../client/etcd-grpc.ts";
 import { connect, createClient } from "../rpc/client.ts";
 import { Cluster } from "../rpc/gen/etcd/rpc_pb.ts";
+import { freePorts } from "../testing/ports.ts";
 
 const main = join(import.meta.dir, "../main.ts");
 const cleanup: (() => void | Promise<void>)[] = [];
@@ -96,15 +97,8 @@ test("it serves, keeps its directory and port to itself, and ends cleanly", asyn
   await second.close();
 });
 
-function freePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
-}
-
 test("a member that was started alone grows, with certificates that it makes itself", async () => {
-  const [a, b, metrics] = [freePort(), freePort(), freePort()].map((port) => `https://127.0.0.1:${port}`);
+  const [a, b, metrics] = freePorts(3).map((port) => `https://127.0.0.1:${port}`);
   const auto = ["--auto-tls", "--peer-auto-tls", "--listen-client-urls", "https://127.0.0.1:0"];
   const alone = ["--listen-peer-urls", a!, "--initial-advertise-peer-urls", a!, "--listen-metrics-urls", metrics!];
   const dirs = [folder(), folder()];

@@ -32,7 +32,7 @@ const exists = async (api: MemoryApi, of: Collection, name: string) => {
 };
 
 async function until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
-  const deadline = Date.now() + 4000;
+  const deadline = Date.now() + 30_000;
   for (;;) {
     const found = await look();
     if (found) return found;

@@ -71,7 +71,7 @@ const withImage = (image: string) => (d: appsV1.Deployment) => ({
 });
 
 async function until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
-  const deadline = Date.now() + 5000;
+  const deadline = Date.now() + 30_000;
   for (;;) {
     const found = await look();
     if (found) return found;

@@ -48,7 +48,7 @@ async function cluster(...controllers: string[]) {
 }
 
 async function until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
-  const deadline = Date.now() + 4000;
+  const deadline = Date.now() + 30_000;
   for (;;) {
     const found = await look();
     if (found) return found;

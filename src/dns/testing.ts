@@ -107,7 +107,7 @@ export class FakeUpstream {
 
 export type Decoded = Packet & { rcode: string; flag_tc: boolean; flag_aa: boolean };
 
-/** Asks once over UDP; rejects after two seconds. */
+/** Asks once over UDP; rejects after 20 seconds. */
 export async function ask(
   port: number,
   name: string,
@@ -115,7 +115,7 @@ export async function ask(
   options: { edns?: number; raw?: Uint8Array } = {},
 ): Promise<Decoded> {
   const { promise, resolve, reject } = Promise.withResolvers<Decoded>();
-  const timer = setTimeout(() => reject(new Error(`no answer for ${name} ${type}`)), 5000);
+  const timer = setTimeout(() => reject(new Error(`no answer for ${name} ${type}`)), 20_000);
   const socket = await Bun.udpSocket({
     connect: { hostname: "127.0.0.1", port },
     socket: {

@@ -31,20 +31,25 @@ describe.skipIf(why !== undefined)("Proxy in the kernel", () => {
     await api.update({ ...endpointSlices, ...inDefault, name: `${name}-1` }, slice(name, backends, ports));
     await settled();
   };
-  /** Waits for the sync after the last change: it is the one that leaves nothing queued. */
+  const sentinel = service("sentinel", { clusterIP: "None" });
+  let touches = 0;
+  /**
+   * Waits until all that was changed is in the kernel, conntrack's entries included. A change of a service without rules
+   * makes a sync: the first that ends may have begun before it, the second began with all of the changes, and the third
+   * begins when all of the second is done.
+   */
   const settled = async () => {
-    const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(proxy.metrics.text())?.[1] ?? 0);
-    const changes = () =>
-      value("kubeproxy_sync_proxy_rules_service_changes_total") + value("kubeproxy_sync_proxy_rules_endpoint_changes_total");
-    const syncs = () => value("kubeproxy_sync_proxy_rules_duration_seconds_count");
-    const end = performance.now() + 3000;
+    const syncs = () => Number(/^kubeproxy_sync_proxy_rules_duration_seconds_count (\S+)$/m.exec(proxy.metrics.text())?.[1] ?? 0);
+    const end = performance.now() + 30_000;
     while (!api.drained) await Bun.sleep(1);
-    let [c, s] = [changes(), syncs()];
-    for (let quiet = 0; quiet < 15; ) {
-      if (performance.now() > end) throw new Error("the proxy does not settle");
-      await Bun.sleep(5);
-      quiet = c === changes() && s === syncs() ? quiet + 1 : 0;
-      [c, s] = [changes(), syncs()];
+    for (let i = 0; i < 3; i++) {
+      const before = syncs();
+      const annotations = { touches: String(touches++) };
+      await api.update({ ...services, ...inDefault, name: "sentinel" }, { ...sentinel, metadata: { ...sentinel.metadata, annotations } });
+      while (syncs() === before) {
+        if (performance.now() > end) throw new Error(`the proxy does not settle: ${proxy.notReady()}`);
+        await Bun.sleep(1);
+      }
     }
   };
   const pod = (i: number, more: Partial<Backend> = {}): Backend => ({ ip: node.podIP(i), ...more });
@@ -65,6 +70,7 @@ describe.skipIf(why !== undefined)("Proxy in the kernel", () => {
     node = await TestNode.make(4);
     await Promise.all([0, 1, 2].map((i) => node.serve(i, 8080, `pod${i}`)));
     api = new MemoryApi();
+    await api.create({ ...services, ...inDefault }, sentinel);
     proxy = new KubeProxy({
       transport: api,
       nodeName: "n1",
@@ -75,7 +81,7 @@ describe.skipIf(why !== undefined)("Proxy in the kernel", () => {
       minSyncPeriod: 20,
     });
     await proxy.start();
-  }, 20_000);
+  }, 60_000);
   afterAll(async () => {
     await proxy?.stop();
     await node?.[Symbol.asyncDispose]();
@@ -87,7 +93,7 @@ describe.skipIf(why !== undefined)("Proxy in the kernel", () => {
     expect(await spread(all, () => node.get(3, "10.96.0.10"))).toEqual(all);
     expect(await spread(all, () => node.get("node", "10.96.0.10"))).toEqual(all);
     expect(await spread(all, () => node.ask(3, "10.96.0.10", 53))).toEqual(all);
-  }, 20_000);
+  }, 60_000);
 
   test("keeps a pod's address towards another pod, and masquerades a pod that reaches itself and clients from elsewhere", async () => {
     await put(service("one", { clusterIP: "10.96.0.11", ports: [http] }), [pod(0)]);
@@ -153,7 +159,9 @@ describe.skipIf(why !== undefined)("Proxy in the kernel", () => {
     await move("sticky", [pod(0), pod(1), pod(2)]);
     expect(await names(10, () => node.get(3, "10.96.0.14"))).toEqual(Array(10).fill("pod0"));
     await move("sticky", [pod(1), pod(2)]);
-    expect(new Set(await names(10, () => node.get(3, "10.96.0.14"))).size).toBe(1);
+    // The first alone: of several at once each may find that there is none yet that it should keep to.
+    const next = await names(1, () => node.get(3, "10.96.0.14"));
+    expect(new Set([...next, ...(await names(10, () => node.get(3, "10.96.0.14")))])).toEqual(new Set(next));
   });
 
   test("keeps the client's address with externalTrafficPolicy Local, and drops where no endpoint is local", async () => {
@@ -166,7 +174,7 @@ describe.skipIf(why !== undefined)("Proxy in the kernel", () => {
       new Set(["pod0 10.98.0.2"]),
     );
     await move("local", [{ ...pod(1), node: "n2" }]);
-    expect(await node.get("outside", `${node.ip}:30082`).catch((e: Error) => e.message)).toMatch(/timed out/i);
+    expect(await node.get("outside", `${node.ip}:30082`, 2).catch((e: Error) => e.message)).toMatch(/timed out/i);
     expect(await node.get(3, `${node.ip}:30082`)).toStartWith("pod1");
   });
 
@@ -223,7 +231,9 @@ describe.skipIf(why !== undefined)("Proxy in the kernel", () => {
   });
 
   test("leaves nothing of a service that is deleted", async () => {
-    const before = await ruleset();
+    // What clients keep to is forgotten with time, whoever goes.
+    const lines = async () => (await sh(...node.prefix("node"), "nft", "--terse", "list", "table", "ip", tableName)).split("\n").length;
+    const before = await lines();
     const sticky = { sessionAffinity: "ClientIP" } as const;
     await put(service("brief", { ...sticky, type: "NodePort", clusterIP: "10.96.0.20", ports: [{ ...http, nodePort: 30090 }] }), [
       pod(0),
@@ -233,12 +243,12 @@ describe.skipIf(why !== undefined)("Proxy in the kernel", () => {
     await api.delete({ ...services, ...inDefault, name: "brief" });
     await settled();
     expect((await ruleset()).includes("brief")).toBe(false);
-    expect((await ruleset()).split("\n").length).toBe(before.split("\n").length);
+    expect(await lines()).toBe(before);
   });
 
   test("is in the kernel soon after an EndpointSlice changed, without another event", async () => {
     await move("one", [pod(0)]);
-    const deadline = performance.now() + 10_000;
+    const deadline = performance.now() + 30_000;
     await api.update({ ...endpointSlices, ...inDefault, name: "one-1" }, slice("one", [pod(1)], ports));
     while (!(await ruleset()).includes("default/one/tcp/http__10.99.0.3")) expect(performance.now()).toBeLessThan(deadline);
   });

@@ -102,9 +102,9 @@ export class TestNode implements AsyncDisposable {
     await child.stdout.getReader().read();
   }
 
-  /** The answer over TCP: "name client-address"; throws when there is none. */
-  get(where: number | "node" | "outside", address: string): Promise<string> {
-    return this.in(where, "curl", "-sS", "--max-time", "2", `http://${address}/`);
+  /** The answer over TCP: "name client-address"; throws when there is none within so many seconds. */
+  get(where: number | "node" | "outside", address: string, seconds = 20): Promise<string> {
+    return this.in(where, "curl", "-sS", "--max-time", String(seconds), `http://${address}/`);
   }
 
   /** The answer over UDP. */
@@ -112,7 +112,7 @@ export class TestNode implements AsyncDisposable {
     const code = `
       const s = await Bun.udpSocket({ port: ${options.from ?? 0}, socket: { data(_, d) { console.log(d.toString()); process.exit(0); } } });
       s.send("?", ${port}, "${ip}");
-      setTimeout(() => { console.log("no answer"); process.exit(0); }, 1000);`;
+      setTimeout(() => { console.log("no answer"); process.exit(0); }, 20_000);`;
     return this.in(where, process.execPath, "-e", code).then((t) => t.trim());
   }
 

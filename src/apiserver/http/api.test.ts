@@ -153,17 +153,22 @@ test("a streaming list ends its first part with a marked bookmark", async () => 
 test("a watch over HTTP/2 shares a connection with requests, and outlives silence", async () => {
   const { cert, key } = s.admin;
   const session = connect(s.server, { ca: s.ca, cert, key });
-  const path = "/api/v1/namespaces/default/secrets?watch=1&timeoutSeconds=2";
-  const stream = session.request({ ":path": path });
+  const watch = (seconds: number) => session.request({ ":path": `/api/v1/namespaces/default/secrets?watch=1&timeoutSeconds=${seconds}` });
+  const [stream, brief] = [watch(60), watch(1)];
   let text = "";
-  stream.on("data", (d) => {
-    text += d;
-  });
-  const ended = new Promise<void>((resolve) => stream.on("end", () => resolve()));
+  const told = new Promise<void>((resolve) =>
+    stream.on("data", (d) => {
+      text += d;
+      if (text.includes("\n")) resolve();
+    }),
+  );
+  // One ends at its time, the other on the same connection is not ended by that.
+  const ended = new Promise<void>((resolve) => brief.resume().on("end", () => resolve()));
   await new Promise<void>((resolve) => stream.on("response", () => resolve()));
-  await call("POST", "/api/v1/namespaces/default/secrets", { metadata: { name: "s" }, stringData: { a: "b" } });
   await ended;
-  session.close();
+  await call("POST", "/api/v1/namespaces/default/secrets", { metadata: { name: "s" }, stringData: { a: "b" } });
+  await told;
+  session.destroy();
   const event = JSON.parse(text.split("\n")[0]!);
   expect([event.type, event.object.data]).toEqual(["ADDED", { a: Buffer.from("b").toString("base64") }]);
 });

@@ -121,7 +121,7 @@ for (const [protocol, send] of [
   test(`${protocol}: a client that leaves ends the answer it was given`, async () => {
     const before = cancelled;
     expect((await send("/endless", { first: true })).body).toStartWith("tick\n");
-    const deadline = Date.now() + 5000;
+    const deadline = Date.now() + 30_000;
     while (cancelled === before && Date.now() < deadline) await Bun.sleep(5);
     expect(cancelled).toBe(before + 1);
   });

@@ -442,15 +442,15 @@ describe("a connection that becomes another protocol", () => {
 });
 
 test("idle connections, and those that never ask, are ended", async () => {
-  await using own = await start({ idleTimeout: 100, headTimeout: 100 });
-  const [silent, silent2, idle, slow] = [
-    await wire({ at: own.port }),
-    await wire({ at: own.port, alpn: "h2" }),
-    await wire({ at: own.port }),
-    await wire({ at: own.port }),
-  ];
-  idle.socket.write("GET /who HTTP/1.1\r\nHost: a\r\n\r\n");
-  slow.socket.write("GET /who HTTP/1.1\r\nHost:");
+  // Long enough for a busy machine to bring a request that is sent at once.
+  await using own = await start({ idleTimeout: 1000, headTimeout: 1000 });
+  const says = async (what: string) => {
+    const w = await wire({ at: own.port });
+    w.socket.write(what);
+    return w;
+  };
+  const [silent, silent2] = [await wire({ at: own.port }), await wire({ at: own.port, alpn: "h2" })];
+  const [idle, slow] = [await says("GET /who HTTP/1.1\r\nHost: a\r\n\r\n"), await says("GET /who HTTP/1.1\r\nHost:")];
   const two = await session(own.port);
   let warned = false;
   two.on("goaway", (code) => (warned = code === 0));
@@ -481,7 +481,7 @@ test("a port that closes says so, lets answers end, and cuts off what has no end
   const one = await wire({ at: own.port });
   one.socket.write("GET /who HTTP/1.1\r\nHost: a\r\n\r\nGET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
   await until(() => watch.status === 200 && one.got.endsWith("}"));
-  const closed = own.listener.close(1000);
+  const closed = own.listener.close(3000);
   await until(() => goaway);
   release.resolve();
   await until(() => slow.ended && one.ended);

@@ -51,8 +51,8 @@ describe("probe actions", () => {
       containerId: "c1",
       podIP: "127.0.0.1",
     });
-  const get = (path: string, rest: Partial<coreV1.HTTPGetAction> = {}) =>
-    probe({ httpGet: { path, port: "web", ...rest }, timeoutSeconds: 1 });
+  const get = (path: string, rest: Partial<coreV1.HTTPGetAction> = {}, timeoutSeconds = 20) =>
+    probe({ httpGet: { path, port: "web", ...rest }, timeoutSeconds });
 
   test("httpGet succeeds from 200 to 399, by a named port and with headers", async () => {
     expect(await get("/ok", { httpHeaders: [{ name: "X-A", value: "1" }] })).toEqual({ ok: true, output: "/ok" });
@@ -64,7 +64,7 @@ describe("probe actions", () => {
     expect((await get("/away")).ok).toBe(true);
   });
   test("httpGet says that time is up, or that nobody listens", async () => {
-    expect((await get("/slow")).output).toEndWith("context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
+    expect((await get("/slow", {}, 1)).output).toEndWith("context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
     expect(await get("/", { port: 1 })).toEqual({
       ok: false,
       output: 'Get "http://127.0.0.1:1/": dial tcp 127.0.0.1:1: connect: connection refused',
@@ -72,8 +72,8 @@ describe("probe actions", () => {
     });
   });
   test("tcpSocket asks for a connection only", async () => {
-    expect((await probe({ tcpSocket: { port: server.port! } })).ok).toBe(true);
-    expect(await probe({ tcpSocket: { port: 1 } })).toMatchObject({
+    expect((await probe({ tcpSocket: { port: server.port! }, timeoutSeconds: 20 })).ok).toBe(true);
+    expect(await probe({ tcpSocket: { port: 1 }, timeoutSeconds: 20 })).toMatchObject({
       ok: false,
       output: "dial tcp 127.0.0.1:1: connect: connection refused",
       refused: true,
@@ -89,13 +89,16 @@ describe("probe actions", () => {
     const listener = await rpc.listen({ host: "127.0.0.1", port: 0 });
     try {
       const { port } = listener.address as { port: number };
-      expect(await probe({ grpc: { port } })).toMatchObject({ ok: true });
+      expect(await probe({ grpc: { port }, timeoutSeconds: 20 })).toMatchObject({ ok: true });
       serving = Serving.NOT_SERVING;
-      expect(await probe({ grpc: { port } })).toEqual({ ok: false, output: 'service unhealthy (responded with "NOT_SERVING")' });
+      expect(await probe({ grpc: { port }, timeoutSeconds: 20 })).toEqual({
+        ok: false,
+        output: 'service unhealthy (responded with "NOT_SERVING")',
+      });
     } finally {
       await listener.close();
     }
-    expect(await probe({ grpc: { port: 1 } })).toMatchObject({ ok: false, refused: true });
+    expect(await probe({ grpc: { port: 1 }, timeoutSeconds: 20 })).toMatchObject({ ok: false, refused: true });
   });
 });
 
@@ -118,19 +121,19 @@ describe("the probe manager", () => {
   };
 
   test("probes at once, and a container is not ready before", async () => {
-    const t = setUp({ readinessProbe: { exec: {}, periodSeconds: 10 } }, () => ({ ok: true, output: "" }));
+    const t = setUp({ readinessProbe: { exec: {}, periodSeconds: 300 } }, () => ({ ok: true, output: "" }));
     expect(t.manager.ready("a-0")).toBe(false);
-    await eventually("ready", () => t.manager.ready("a-0") || undefined, 500);
+    await eventually("ready", () => t.manager.ready("a-0") || undefined);
     expect([t.runs(), t.changes()]).toEqual([1, 1]);
     t.manager.stop();
   });
 
   test("tries again soon while nobody listens, without an event", async () => {
     const began = Date.now();
-    const t = setUp({ readinessProbe: { tcpSocket: { port: 1 }, periodSeconds: 10 } }, () =>
+    const t = setUp({ readinessProbe: { tcpSocket: { port: 1 }, periodSeconds: 300 } }, () =>
       Date.now() - began < 100 ? { ok: false, output: "refused", refused: true } : { ok: true, output: "" },
     );
-    await eventually("ready", () => t.manager.ready("a-0") || undefined, 1000);
+    await eventually("ready", () => t.manager.ready("a-0") || undefined);
     expect(t.unhealthy).toEqual([]);
     t.manager.stop();
   });
@@ -152,7 +155,7 @@ describe("the probe manager", () => {
       "Startup probe failed: not yet",
     ]);
     up = true;
-    await eventually("ready", () => (t.manager.started("a-0") && t.manager.ready("a-0")) || undefined, 3000);
+    await eventually("ready", () => (t.manager.started("a-0") && t.manager.ready("a-0")) || undefined);
     t.manager.stop();
   });
 
