@@ -18,7 +18,7 @@ import { ControllerManager } from "../controllers/mod.ts";
 import { testPki } from "./certificates.ts";
 import { MemoryStore } from "./memory-store.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 interface TestCluster {
   admin: ApiTransport;
@@ -161,7 +161,7 @@ async function fakeKubelet(transport: ApiTransport): Promise<{ stop(): Promise<v
 }
 
 async function until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 30_000;
   for (;;) {
     const found = await look();
     if (found) return found;
@@ -321,19 +321,24 @@ for (const over of ["direct", "http"] as const) {
     test.skipIf(!kubectlPath)("kubectl creates, scales, rolls out, undoes, pauses and restarts", async () => {
       const { kubectl } = await shared();
       await kubectl("create", "deployment", "web", "--image=v1", "--replicas=3");
-      expect(await kubectl("rollout", "status", "deployment/web", "--timeout=10s")).toContain('deployment "web" successfully rolled out');
+      expect(await kubectl("rollout", "status", "deployment/web", "--timeout=30s")).toContain('deployment "web" successfully rolled out');
       await kubectl("scale", "deployment/web", "--replicas=5");
-      await kubectl("rollout", "status", "deployment/web", "--timeout=10s");
+      await kubectl("rollout", "status", "deployment/web", "--timeout=30s");
       expect((await kubectl("get", "pods", "-l", "app=web", "-o", "name")).split("\n").length).toBe(5);
       await kubectl("set", "image", "deployment/web", "*=v2");
-      await kubectl("rollout", "status", "deployment/web", "--timeout=10s");
+      await kubectl("rollout", "status", "deployment/web", "--timeout=30s");
       const history = await kubectl("rollout", "history", "deployment/web");
       expect(history).toMatch(/^1\s/m);
       expect(history).toMatch(/^2\s/m);
       expect(await kubectl("rollout", "undo", "deployment/web")).toContain("rolled back");
-      await kubectl("rollout", "status", "deployment/web", "--timeout=10s");
+      await kubectl("rollout", "status", "deployment/web", "--timeout=30s");
       const images = "-o=jsonpath={.items[*].spec.containers[0].image}";
-      expect(await kubectl("get", "pods", "-l", "app=web", "--field-selector=status.phase=Running", images)).toBe("v1 v1 v1 v1 v1");
+      // Pods that a rollout has deleted may be there for a moment longer than it takes.
+      const run = (expected: string) =>
+        until(expected, async () => {
+          return (await kubectl("get", "pods", "-l", "app=web", "--field-selector=status.phase=Running", images)) === expected;
+        });
+      await run("v1 v1 v1 v1 v1");
       expect(await kubectl("get", "deployment", "web", "-o=jsonpath={.metadata.annotations.deployment\\.kubernetes\\.io/revision}")).toBe(
         "3",
       );
@@ -343,19 +348,19 @@ for (const over of ["direct", "http"] as const) {
         "v3",
       );
       await kubectl("rollout", "resume", "deployment/web");
-      await kubectl("rollout", "status", "deployment/web", "--timeout=10s");
-      expect(await kubectl("get", "pods", "-l", "app=web", "--field-selector=status.phase=Running", images)).toBe("v3 v3 v3 v3 v3");
+      await kubectl("rollout", "status", "deployment/web", "--timeout=30s");
+      await run("v3 v3 v3 v3 v3");
       await kubectl("rollout", "restart", "deployment/web");
-      await kubectl("rollout", "status", "deployment/web", "--timeout=10s");
+      await kubectl("rollout", "status", "deployment/web", "--timeout=30s");
       expect(await kubectl("describe", "deployment", "web")).toContain("ScalingReplicaSet");
-      expect(await kubectl("wait", "--for=condition=Available", "deployment/web", "--timeout=5s")).toContain("condition met");
+      expect(await kubectl("wait", "--for=condition=Available", "deployment/web", "--timeout=30s")).toContain("condition met");
       await kubectl("set", "image", "deployment/web", "*=broken");
       const stuck = kubectl("rollout", "status", "deployment/web", "--timeout=1s");
       expect(stuck).rejects.toThrow(/timed out/);
       await stuck.catch(() => undefined);
       await kubectl("rollout", "undo", "deployment/web");
-      await kubectl("rollout", "status", "deployment/web", "--timeout=10s");
-      await kubectl("delete", "deployment", "web", "--cascade=foreground", "--timeout=10s");
+      await kubectl("rollout", "status", "deployment/web", "--timeout=30s");
+      await kubectl("delete", "deployment", "web", "--cascade=foreground", "--timeout=30s");
       expect(await kubectl("get", "rs,pods", "-l", "app=web", "-o", "name")).toBe("");
     });
   });

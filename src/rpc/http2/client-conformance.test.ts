@@ -51,7 +51,7 @@ async function call(build: (f: Frames, peer: RawPeer) => void, options: { settin
     );
   const peer = peers[0]!;
   if (!peer.closed && channel.state === "ready" && peers.length === 1) await peer.settled();
-  else await peer.until(() => peer.closed, 500).catch(() => {});
+  else await peer.until(() => peer.closed, 5000).catch(() => {});
   server.stop(true);
   const said = peer.lines.filter((line) => /^(GOAWAY|RST_STREAM)/.test(line));
   return [result, ...said];

@@ -50,7 +50,7 @@ describe.skipIf(!root || registry === null)("Debian's docker-registry", () => {
     const server = Bun.spawn([registry!, "serve", config], { stdout: "ignore", stderr: "ignore" });
     try {
       const base = `http://127.0.0.1:${port}`;
-      const deadline = Date.now() + 10_000;
+      const deadline = Date.now() + 30_000;
       while (
         !(await fetch(`${base}/v2/`).then(
           (r) => r.ok,

@@ -121,12 +121,12 @@ describe.skipIf(reason !== undefined)("streaming", () => {
   });
 
   test("attach to a terminal sees what is typed, and its size", async () => {
-    const id = await startContainer(host, pod, 'read x; stty size; echo "<$x>"', { stdin: true, tty: true } as never);
+    const size = "until stty size | grep '33 99'; do sleep 0.02; done";
+    const id = await startContainer(host, pod, `read x; ${size}; echo "<$x>"`, { stdin: true, tty: true } as never);
     const wanted = streams("io", true);
     const { url } = await host.runtime.attach({ containerId: id, ...wanted });
     const session = await dialExec({ url }, wanted);
     session.resize({ width: 99, height: 33 });
-    await Bun.sleep(50);
     session.stdin!.write(utf8.encode("hi\n"));
     const text = await all(session.stdout);
     expect(text).toContain("33 99");

@@ -32,6 +32,9 @@ export function missing(): string | undefined {
 
 export const BUSYBOX = "test.local/busybox:1";
 
+/** From any on, so that those of tests in other processes are others; each of this process has one of its own. */
+let subnets = process.pid;
+
 export class TestHost implements AsyncDisposable {
   readonly id = randomBytes(4).toString("hex");
   readonly dir = mkdtempSync(join(tmpdir(), "kubun-cri-"));
@@ -55,7 +58,7 @@ export class TestHost implements AsyncDisposable {
       cgroupParent: `/kubun-${this.id}`,
     };
     mkdirSync(this.options.cniConfDir);
-    const subnet = `10.199.${Number.parseInt(this.id.slice(0, 2), 16)}.0/24`;
+    const subnet = `10.199.${subnets++ % 256}.0/24`;
     const plugin = {
       type: "bridge",
       bridge: this.#bridge,

@@ -54,7 +54,7 @@ export async function statusOf(host: TestHost, containerId: string): Promise<Con
   return (await host.runtime.containerStatus({ containerId })).status!;
 }
 
-/** Waits for a container's end. Rejects after 10 s. */
+/** Waits for a container's end. Rejects after 30 s. */
 export async function ended(host: TestHost, containerId: string): Promise<ContainerStatus> {
   return await until(async () => {
     const status = await statusOf(host, containerId);
@@ -62,13 +62,13 @@ export async function ended(host: TestHost, containerId: string): Promise<Contai
   });
 }
 
-/** Waits until a look gives something. Rejects after 10 s. */
+/** Waits until a look gives something. Rejects after 30 s. */
 export async function until<T>(look: () => Promise<T | undefined> | T | undefined): Promise<T> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 30_000;
   for (;;) {
     const value = await look();
     if (value !== undefined) return value;
-    if (Date.now() > deadline) throw new Error(`nothing after 10 s: ${look.toString().slice(0, 200)}`);
+    if (Date.now() > deadline) throw new Error(`nothing after 30 s: ${look.toString().slice(0, 200)}`);
     await Bun.sleep(5);
   }
 }
