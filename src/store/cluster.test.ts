@@ -232,15 +232,15 @@ test("leadership moves to whom it is asked to, and only the leader moves it", as
 test("a lease is kept alive through any member, outlives its leader, and expires once nobody renews it", async () => {
   await using members = await Members.start(["a", "b", "c"]);
   const follower = await members.follower();
-  const { id } = await follower.client().leaseGrant(3);
+  const { id } = await follower.client().leaseGrant(5);
   await put(follower.client(), "leased", "1", id);
-  expect(await follower.client().leaseKeepAlive(id)).toEqual({ ttl: 3 });
+  expect(await follower.client().leaseKeepAlive(id)).toEqual({ ttl: 5 });
   const leader = await members.leader();
   await members.stop([...members.stores].find(([, s]) => s === leader)![0]);
   await members.leader();
-  expect(await follower.client().leaseKeepAlive(id)).toEqual({ ttl: 3 });
+  expect(await follower.client().leaseKeepAlive(id)).toEqual({ ttl: 5 });
   const { ttl, grantedTtl, keys } = await follower.member.keeper.timeToLive(id);
-  expect([ttl > 0, grantedTtl, keys.map(text)]).toEqual([true, 3, ["leased"]]);
+  expect([ttl > 0, grantedTtl, keys.map(text)]).toEqual([true, 5, ["leased"]]);
   await until("the lease has expired", async () => (await get(follower.client(), "leased")) === undefined);
   expect((await failure(follower.client().leaseKeepAlive(id))).message).toBe("etcdserver: requested lease not found");
 }, 30_000);

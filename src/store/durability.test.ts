@@ -80,7 +80,7 @@ test("whatever was acknowledged before a kill -9 is there afterwards, time after
   }
   expect(acknowledged.length).toBeGreaterThan(2000);
   expect(readdirSync(join(dir, "snap"))).toHaveLength(1);
-}, 30_000);
+}, 120_000);
 
 test("a second store does not get the directory of the first, and gets it after it", async () => {
   const dir = folder();

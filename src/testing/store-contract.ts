@@ -43,7 +43,7 @@ export class Collector implements WatchHandler {
     this.#changed?.();
   }
 
-  async until(condition: (c: Collector) => boolean, milliseconds = 5000): Promise<void> {
+  async until(condition: (c: Collector) => boolean, milliseconds = 30_000): Promise<void> {
     const deadline = performance.now() + milliseconds;
     while (!condition(this)) {
       const left = deadline - performance.now();
@@ -341,12 +341,13 @@ export function storeContract(name: string, open: () => Promise<ContractStore>):
     });
 
     contract("a lease that nobody keeps alive expires, with its keys", async () => {
-      const { id, ttl } = await c.leaseGrant(1);
-      expect(ttl).toBeGreaterThanOrEqual(1);
       const w = watch();
       await w.until((s) => s.createdAt !== undefined);
+      // Long enough for the write to find it.
+      const { id, ttl } = await c.leaseGrant(2);
+      expect(ttl).toBeGreaterThanOrEqual(2);
       await put("a", "1", id);
-      await w.until((s) => s.seen.length === 2, (ttl + 5) * 1000);
+      await w.until((s) => s.seen.length === 2, (ttl + 30) * 1000);
       expect(w.lines()[1]).toBe(`delete ${prefix}a`);
       w.handle.cancel();
     });

@@ -318,6 +318,9 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
     await until("pods to be taken by both", async () => (await cluster.kubectl(taints)).trim() === "");
     await cluster.kubectl(["rollout", "restart", "deployment/hello"]);
     await cluster.kubectl(["rollout", "status", "deployment/hello", "--timeout=120s"]);
+    // While a rollout goes on, old pods weigh too; of new ones, each goes where fewer are.
+    await cluster.kubectl(["scale", "deployment/hello", "--replicas=8"]);
+    await cluster.kubectl(["rollout", "status", "deployment/hello", "--timeout=120s"]);
     expect(await page()).toMatch(/^Hello from hello-/);
     const places = await cluster.kubectl(["get", "pods", "-l", "app=hello", "-o", "jsonpath={.items[*].spec.nodeName}"]);
     expect(new Set(places.trim().split(" ")).size).toBe(2);

@@ -22,10 +22,11 @@ test("the example rolls out", async () => {
   for (const line of pods.trim().split("\n")) expect(line).toMatch(/^hello-[a-z0-9]+-[a-z0-9]{5}\s+1\/1\s+Running\s+0\s/);
 });
 
-test("the page is served over the ClusterIP from the host, and ten requests reach more than one pod", async () => {
+test("the page is served over the ClusterIP from the host, by more than one pod", async () => {
   const ip = (await cluster.kubectl(["get", "service", "hello", "-o", "jsonpath={.spec.clusterIP}"])).trim();
   const answers = new Set<string>();
-  for (let i = 0; i < 10; i++) answers.add(await ok(["curl", "-sS", "--max-time", "5", `http://${ip}/`]));
+  // Each request goes to any of three.
+  for (let i = 0; i < 100 && answers.size < 2; i++) answers.add(await ok(["curl", "-sS", "--max-time", "5", `http://${ip}/`]));
   for (const a of answers) expect(a).toMatch(/^Hello from hello-/);
   expect(answers.size).toBeGreaterThan(1);
 });
@@ -33,9 +34,9 @@ test("the page is served over the ClusterIP from the host, and ten requests reac
 test("an address that no service has is refused on the node instead of leaving it", async () => {
   const [, a, b, c] = /--service-cidr=(\d+)\.(\d+)\.(\d+)\./.exec(cluster.flags.join(" "))!.map(Number);
   const started = performance.now();
-  const r = await run(["curl", "-sS", "--max-time", "10", `http://${a}.${b}.${c! + 15}.254/`]);
+  const r = await run(["curl", "-sS", "--max-time", "20", `http://${a}.${b}.${c! + 15}.254/`]);
   expect(r.code).toBe(7);
-  expect(performance.now() - started).toBeLessThan(5000);
+  expect(performance.now() - started).toBeLessThan(10_000);
 });
 
 test("the page is served over a NodePort, at the node's address and on loopback", async () => {

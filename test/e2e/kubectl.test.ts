@@ -48,8 +48,13 @@ for (const [title, binary] of versions) {
     const k = (args: string[], stdin?: string) => cluster.kubectl(["-n", ns, ...args], { kubectl: binary(), stdin, timeout: 90_000 });
     const attempt = (args: string[], stdin?: string) =>
       cluster.tryKubectl(["-n", ns, ...args], { kubectl: binary(), stdin, timeout: 90_000 });
-    const podName = async (app: string) =>
-      (await k(["get", "pods", "-l", `app=${app}`, "-o", "jsonpath={.items[0].metadata.name}"])).trim();
+    /** One that is not about to go. */
+    const podName = async (app: string) => {
+      const { items } = JSON.parse(await k(["get", "pods", "-l", `app=${app}`, "-o", "json"])) as {
+        items: { metadata: { name: string; deletionTimestamp?: string } }[];
+      };
+      return items.find((pod) => !pod.metadata.deletionTimestamp)!.metadata.name;
+    };
 
     beforeAll(async () => {
       await k(["create", "namespace", ns]);

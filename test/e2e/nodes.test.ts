@@ -4,11 +4,11 @@ import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { kubun, ok, TestCluster, until } from "./support/cluster.ts";
 import { BOX, buildBox } from "./support/images.ts";
-import { machineState } from "./support/machine.ts";
+import { machineState, settledMachine } from "./support/machine.ts";
 import { kubectlOnPath, root } from "./support/tools.ts";
 
 let cluster: TestCluster;
-const before = machineState();
+const before = await settledMachine();
 beforeAll(async () => {
   cluster = await TestCluster.up(["--nodes=3"]);
   await buildBox(cluster);

@@ -3,11 +3,11 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { kubun, TestCluster, until } from "./support/cluster.ts";
-import { machineState } from "./support/machine.ts";
+import { machineState, settledMachine } from "./support/machine.ts";
 import { root } from "./support/tools.ts";
 
 let cluster: TestCluster;
-const before = machineState();
+const before = await settledMachine();
 beforeAll(async () => {
   cluster = await TestCluster.up();
   await cluster.kubectl(["apply", "-f", join(root, "examples/hello")]);
@@ -38,7 +38,7 @@ const pods = async () =>
 
 const page = async () => {
   const port = (await cluster.kubectl(["get", "service", "hello", "-o", "jsonpath={.spec.ports[0].nodePort}"])).trim();
-  return (await fetch(`http://127.0.0.1:${port}/`, { keepalive: false, signal: AbortSignal.timeout(3000) })).text();
+  return (await fetch(`http://127.0.0.1:${port}/`, { keepalive: false, signal: AbortSignal.timeout(10_000) })).text();
 };
 
 test("kill -9 of kubun and up again finds every object, and no container was restarted", async () => {

@@ -132,8 +132,8 @@ for (const kind of kinds) {
       await ns.put("end").value("x");
       await until(
         "the end",
-        () => all.length === 4 && past.length === 5 && puts.length === 3 && deletes.length === 1,
-        5000,
+        () => all.length === 4 && one.length === 2 && past.length === 5 && puts.length === 3 && deletes.length === 1,
+        30_000,
         () => JSON.stringify({ all, one, past, puts, deletes }),
       );
       expect(all).toEqual(["put a=2 before 1", "put b=1", "delete a before 2", "put end=x"]);

@@ -113,7 +113,7 @@ describe.skipIf(noEtcdctl !== undefined)("etcdctl", () => {
     const id = /lease (\w+) granted with TTL\(30s\)/.exec(await out("lease", "grant", "30"))![1]!;
     await out("put", "/l", "x", `--lease=${id}`);
     expect(await out("lease", "timetolive", id, "--keys")).toMatch(
-      /granted with TTL\(30s\), remaining\((29|30)s\), attached keys\(\[\/l\]\)/,
+      /granted with TTL\(30s\), remaining\(([12]\d|30)s\), attached keys\(\[\/l\]\)/,
     );
     expect(await out("lease", "list")).toContain(id);
     expect(await out("lease", "keep-alive", "--once", id)).toBe(`lease ${id} keepalived with TTL(30)\n`);
@@ -283,10 +283,8 @@ describe("a watch stream", () => {
     expect(seen).toEqual(Array.from({ length: 300 }, (_, i) => String(i).padStart(3, "0")));
   });
 
-  test.each(["ours", "a real etcd"])("of %s goes on when its client sends no more requests", async (whose) => {
-    if (whose !== "ours" && noEtcd) return console.log(`skipped: a real etcd's watch: ${noEtcd}`);
-    await using etcd = whose === "ours" ? undefined : await startEtcd();
-    const { port } = new URL(etcd ? `http://${etcd.endpoint}` : store.address!);
+  const goesOn = async (address: string) => {
+    const { port } = new URL(address);
     using own = connect({ host: "127.0.0.1", port: Number(port) });
     const stop = new AbortController();
     async function* one() {
@@ -300,6 +298,13 @@ describe("a watch stream", () => {
       expect(events.map((e) => Buffer.from(e.kv!.value).toString())).toEqual([value]);
     }
     stop.abort();
+  };
+  test("of ours goes on when its client sends no more requests", () => goesOn(store.address!));
+
+  if (noEtcd) console.log(`skipped: a real etcd's watch: ${noEtcd}`);
+  test.skipIf(noEtcd !== undefined)("of a real etcd goes on when its client sends no more requests", async () => {
+    await using etcd = await startEtcd();
+    await goesOn(`http://${etcd.endpoint}`);
   });
 
   test("idle watches that ask for it are told the revision now and then", async () => {

@@ -79,7 +79,9 @@ export const kubun = (args: string[], options: RunOptions = {}) => run([process.
 // stand side by side, and not from those the machine has.
 const routes = Bun.spawnSync(["ip", "-4", "route"], { stdout: "pipe" }).stdout.toString();
 let slot = process.pid % 200;
-while (routes.includes(` 10.${40 + slot}.`) || routes.includes(`\n10.${40 + slot}.`)) slot = (slot + 1) % 200;
+const networks = (n: number) => ({ pods: `10.${40 + n}.`, services: `172.${16 + (n % 16)}.` });
+const taken = (prefix: string) => [` ${prefix}`, `\n${prefix}`].some((start) => `\n${routes}`.includes(start));
+for (let i = 0; i < 200 && Object.values(networks(slot)).some(taken); i++) slot = (slot + 1) % 200;
 
 /** Clusters that are up, to tell of when a wait was in vain. */
 const clusters = new Set<TestCluster>();
@@ -102,8 +104,8 @@ export class TestCluster implements AsyncDisposable {
     this.flags = [
       `--data-dir=${join(dir, "data")}`,
       "--port=0",
-      `--pod-cidr=10.${40 + slot}.0.0/16`,
-      `--service-cidr=172.${16 + (slot % 16)}.${16 * (slot % 14)}.0/20`,
+      `--pod-cidr=${networks(slot).pods}0.0/16`,
+      `--service-cidr=${networks(slot).services}${16 * (slot % 14)}.0/20`,
       `--runtime=${runtime}`,
       ...(store?.flags ?? []),
       ...extra,

@@ -69,3 +69,18 @@ export function machineState(): MachineState {
     ),
   };
 }
+
+/**
+ * The state once nothing has changed for half a second: the kernel takes its time over the links of a namespace that
+ * another test has let go.
+ */
+export async function settledMachine(): Promise<MachineState> {
+  let state = machineState();
+  for (let same = 0, looks = 0; same < 5 && looks < 200; looks++) {
+    await Bun.sleep(100);
+    const now = machineState();
+    same = Bun.deepEquals(now, state) ? same + 1 : 0;
+    state = now;
+  }
+  return state;
+}

@@ -278,7 +278,8 @@ export const LEASES: Group = {
     "get /m/a -w json",
   ],
   "a lease that nobody keeps expires with its keys": [
-    { run: "lease grant 1", save: { lease: /lease (\w+)/ } },
+    // Longer than etcdctl takes to start.
+    { run: "lease grant 4", save: { lease: /lease (\w+)/ } },
     { run: "put /e/a 1 --lease=$lease -w json", save: { from: /"revision":(\d+)/ } },
     { background: "watch /e/a --rev=$from", meanwhile: [], until: /DELETE\n\/e\/a\n\n$/ },
     "get /e/a",
@@ -386,6 +387,8 @@ export const CLUSTER: Group = {
   ],
   "the leadership moves where it is told": [
     "move-leader $ID1",
+    // Whoever answers these knows who leads.
+    ...[0, 1, 2].map((i) => `get /c/a --endpoints=$ENDPOINT${i}`),
     { run: "endpoint status", sort: true },
     "move-leader $ID2 --endpoints=$ENDPOINT0",
     "move-leader 123",
