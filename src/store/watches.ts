@@ -46,6 +46,7 @@ export class Watches {
         this.#sinks.delete(watcher);
         sink.compacted(revision);
       },
+      caughtUp: () => sink.caughtUp?.(),
     });
     this.#sinks.set(watcher, sink);
     this.#catchUp();
@@ -64,6 +65,10 @@ export class Watches {
   resume(watcher: Watcher): void {
     this.#hub.resume(watcher);
     this.#catchUp();
+  }
+
+  get published(): boolean {
+    return this.#hub.published;
   }
 
   isCurrent(watcher: Watcher): boolean {

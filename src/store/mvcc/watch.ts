@@ -20,6 +20,8 @@ export interface WatchSink {
   events(events: readonly Event[], revision: number): void;
   /** The log no longer has what comes next; the watcher is gone. */
   compacted(revision: number): void;
+  /** It was behind, and has got all there is. */
+  caughtUp?(): void;
 }
 
 export class Watcher {
@@ -139,9 +141,14 @@ export class WatchHub {
     watcher.paused = false;
   }
 
-  /** Whether the watcher has been told everything up to the newest revision. */
+  /** Whether what was written is published: else that comes within the turn. */
+  get published(): boolean {
+    return this.#published === this.#mvcc.revision;
+  }
+
+  /** Whether the watcher has been told everything up to the newest revision, and begins no later. */
   isCurrent(watcher: Watcher): boolean {
-    return watcher.synced && watcher.next <= this.#mvcc.revision + 1 && this.#published === this.#mvcc.revision;
+    return watcher.synced && watcher.batch === undefined && watcher.next <= this.#mvcc.revision + 1 && this.published;
   }
 
   /** Hands the events since the last call to the synced watchers. */
@@ -194,11 +201,13 @@ export class WatchHub {
       budget -= Math.max(1, to - from + 1);
       // One that starts in the future and was paused stays in the future.
       w.next = Math.max(w.next, to + 1);
-      if (to >= this.#published) {
+      const synced = to >= this.#published;
+      if (synced) {
         this.#unsynced.delete(w);
         this.#sync(w);
       }
       if (batch.length > 0) w.sink.events(batch, to);
+      if (synced) w.sink.caughtUp?.();
     }
     return !this.behind;
   }

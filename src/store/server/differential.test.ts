@@ -19,21 +19,11 @@ import { noEtcd, type RealEtcd, startEtcd } from "../../testing/etcd.ts";
 import { Random } from "../raft/sim/random.ts";
 import { KEYS, type Known, Requests, type StoreRequest } from "../testing/requests.ts";
 import { failure, Served } from "../testing/served.ts";
+import { plain } from "../testing/sides.ts";
 
 const STEPS = 1200;
 const WATCHES = 30;
 const seeds = process.env.KUBUN_STORE_SEEDS?.split(",").map(Number) ?? [1, 2, 3, Math.floor(Math.random() * 2 ** 31)];
-
-/** An answer for comparison: ids and terms of a cluster are its own. */
-function plain(value: unknown): unknown {
-  if (typeof value === "bigint") return String(value);
-  if (value instanceof Uint8Array) return Buffer.from(value).toString("latin1");
-  if (Array.isArray(value)) return value.map(plain);
-  if (typeof value !== "object" || value === null) return value;
-  const fields = Object.entries(value).filter(([name]) => !OWN.has(name));
-  return Object.fromEntries(fields.map(([name, v]) => [name, plain(v)]));
-}
-const OWN = new Set(["$typeName", "$unknown", "clusterId", "memberId", "raftTerm"]);
 
 async function ask(channel: Channel, request: StoreRequest): Promise<unknown> {
   const kv = createClient(KV, channel);

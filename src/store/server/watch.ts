@@ -164,8 +164,8 @@ class WatchStream implements RawListener {
     const refuse = (cancelReason: string) => this.#tell({ watchId: NO_WATCH, created: true, canceled: true, cancelReason });
     const key = request.key.length > 0 ? request.key : Uint8Array.of(0);
     const end = request.rangeEnd.length > 0 ? request.rangeEnd : undefined;
-    if (end && !(end.length === 1 && end[0] === 0) && compareBytes(key, end) >= 0) return refuse("mvcc: watcher range is empty");
     if (refused !== undefined) return refuse(refused);
+    if (end && !(end.length === 1 && end[0] === 0) && compareBytes(key, end) >= 0) return refuse("mvcc: watcher range is empty");
     if (request.watchId !== 0n && this.#running.has(request.watchId)) {
       return refuse("mvcc: duplicate watch ID provided on the WatchStream");
     }
@@ -191,7 +191,9 @@ class WatchStream implements RawListener {
           this.#running.delete(id);
           // As in etcd the revision says why.
           this.#tell({ watchId: id, canceled: true, compactRevision: BigInt(compacted) });
+          this.#answerProgress();
         },
+        caughtUp: () => this.#answerProgress(),
         closed: (error) => this.#end(rpcError(error)),
       },
     );
@@ -210,6 +212,7 @@ class WatchStream implements RawListener {
     this.#context.member.watches.remove(running.watcher);
     this.#running.delete(id);
     this.#tell({ watchId: id, canceled: true });
+    this.#answerProgress();
   }
 
   #events(id: bigint, events: readonly Event[], revision: number): void {
@@ -217,7 +220,7 @@ class WatchStream implements RawListener {
     if (!running) return;
     running.quiet = false;
     for (const message of this.#writer.messages(events, revision, running.form)) this.#send(message);
-    if (this.#progressAsked) this.#answerProgress();
+    this.#answerProgress();
   }
 
   #tellQuiet(): void {
@@ -232,15 +235,12 @@ class WatchStream implements RawListener {
     this.#answerProgress();
   }
 
-  /** Holds for all watches of the stream, so it waits until none is behind. */
+  /** Holds for all watches of the stream, so it waits until none is behind, nor begins at a revision still to come. */
   #answerProgress(): void {
     if (!this.#progressAsked || this.#ended) return;
     const { watches } = this.#context.member;
-    for (const { watcher } of this.#running.values()) {
-      if (watches.isCurrent(watcher)) continue;
-      setImmediate(() => this.#answerProgress());
-      return;
-    }
+    if (!watches.published) return void setImmediate(() => this.#answerProgress());
+    for (const { watcher } of this.#running.values()) if (!watches.isCurrent(watcher)) return;
     this.#progressAsked = false;
     this.#tell({ watchId: NO_WATCH });
   }
