@@ -12,7 +12,7 @@ import { keyText } from "../mvcc/key.ts";
 import { header, type ServerContext } from "./context.ts";
 import { answering } from "./errors.ts";
 
-const ACCESS: Record<Permission_Type, Access> = {
+const ACCESS: Partial<Record<Permission_Type, Access>> = {
   [Permission_Type.READ]: "read",
   [Permission_Type.WRITE]: "write",
   [Permission_Type.READWRITE]: "readwrite",
@@ -26,7 +26,13 @@ const TYPES: Record<Access, Permission_Type> = {
 /** What the role root is shown with, whose rights are not a list. */
 const EVERYTHING: Permission = { access: "readwrite", key: "", end: "\0" };
 
-const permissionOf = (m: PermissionMessage): Permission => ({ access: ACCESS[m.permType], key: keyText(m.key), end: keyText(m.rangeEnd) });
+/** @throws Refused for a kind of access that there is not */
+function permissionOf(m: PermissionMessage): Permission {
+  const access = ACCESS[m.permType];
+  if (!access) throw new Refused("permission-not-given");
+  return { access, key: keyText(m.key), end: keyText(m.rangeEnd) };
+}
+
 const permissionMessage = (p: Permission) => ({
   permType: TYPES[p.access],
   key: Buffer.from(p.key, "latin1"),
