@@ -33,6 +33,8 @@ const MOST_MESSAGES = 4096;
 const MOST_BYTES = 64 * 1024 * 1024;
 /** Bytes of messages that go together. */
 const BATCH_BYTES = 1024 * 1024;
+/** Different errors of a peer that are told until it is there again. */
+const MOST_SAID = 8;
 const MAX_MESSAGE = 512 * 1024 * 1024;
 
 export class PeerLink {
@@ -56,7 +58,8 @@ export class PeerLink {
   /** Connections that stood and ended. */
   disconnects = 0;
   readonly #probe: Probe;
-  #said = "";
+  /** What was said of it since it was there: several URLs fail in turn, each in its own words. */
+  readonly #said = new Set<string>();
 
   constructor(options: LinkOptions) {
     this.options = options;
@@ -165,8 +168,8 @@ export class PeerLink {
       this.#requests = requests;
       this.#probe.start();
       this.stopping = false;
-      if (this.#said) logger("etcd").info("Connected to a peer again", { peer: this.options.id.toString(16) });
-      this.#said = "";
+      if (this.#said.size > 0) logger("etcd").info("Connected to a peer again", { peer: this.options.id.toString(16) });
+      this.#said.clear();
       this.flush();
     };
     const noConnection = () => {
@@ -177,8 +180,8 @@ export class PeerLink {
 
   #tell(error: RpcError): void {
     this.options.refused(error);
-    if (this.#said === error.message) return;
-    this.#said = error.message;
+    if (this.#said.size >= MOST_SAID || this.#said.has(error.message)) return;
+    this.#said.add(error.message);
     // Nobody has to look after one that has said that it stops.
     if (this.stopping) return logger("etcd").info("A peer has stopped", { peer: this.options.id.toString(16) }, 1);
     logger("etcd").warn("A peer can't be reached", {
