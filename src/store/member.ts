@@ -17,7 +17,7 @@ import { LeaseKeeper } from "./lease/keeper.ts";
 import { MembershipChanger } from "./membership/changer.ts";
 import { Departure } from "./membership/departure.ts";
 import type { MemberChange } from "./membership/operations.ts";
-import { DEFAULT_ELECTION } from "./membership/options.ts";
+import { DEFAULT_ELECTION, DEFAULT_HEARTBEAT } from "./membership/options.ts";
 import { VersionMonitor } from "./membership/version.ts";
 import { MemberMetrics } from "./metrics.ts";
 import { Refused } from "./mvcc/errors.ts";
@@ -59,6 +59,8 @@ export class Member implements Host {
   #lock: { release(): void } | undefined;
   readonly pace: SnapshotPace;
   readonly #fault = new DiskFault(this);
+  /** Seconds. */
+  readonly #shortestLease: number;
   #leading = false;
   /** The last that was known. */
   #leader = 0n;
@@ -74,6 +76,9 @@ export class Member implements Host {
   constructor(options: MemberOptions) {
     this.#options = options;
     this.metrics = new MemberMetrics(options.slowApply);
+    const { heartbeatInterval = DEFAULT_HEARTBEAT, electionTimeout = DEFAULT_ELECTION } = options;
+    // As etcd counts: one and a half election timeouts, in ticks.
+    this.#shortestLease = Math.ceil((Math.floor((3 * Math.floor(electionTimeout / heartbeatInterval)) / 2) * heartbeatInterval) / 1000);
     this.pace = new SnapshotPace(options.snapshotCount ?? 10_000);
     this.#quota = new Quota(this, options);
     this.watches = new Watches(this.state.mvcc, SLICE);
@@ -187,7 +192,7 @@ export class Member implements Host {
       const reject = (full: Refused) => settle.reject(full);
       return void this.#quota.refuse().then(reject, reject);
     }
-    if (data.length - ENVELOPE > this.#quota.maxRequestBytes) return settle.reject(new Refused("request-too-large"));
+    if (this.#quota.tooLarge(data.length - ENVELOPE)) return settle.reject(new Refused("request-too-large"));
     this.#consensus.submit(command, data, settle);
   }
 
@@ -197,9 +202,14 @@ export class Member implements Host {
     return (await this.propose({ type: "alarm", by, raise, alarm })).changed || own;
   }
 
-  /** Grants a lease of whole seconds; an id of 0n lets the store choose. */
+  /** Grants a lease of whole seconds, and of no fewer than a new leader may take to be elected; an id of 0n lets the store choose. */
   grantLease(ttl: number, id: bigint, by?: Author): Promise<AnswerOf<Command & { type: "leaseGrant" }>> {
-    return this.propose({ type: "leaseGrant", by, id: id || freeLeaseId(this.state.lessor), ttl: Math.max(0, Math.ceil(ttl)) });
+    return this.propose({
+      type: "leaseGrant",
+      by,
+      id: id || freeLeaseId(this.state.lessor),
+      ttl: Math.max(this.#shortestLease, Math.ceil(ttl)),
+    });
   }
 
   async compact(revision: number, physical = false, by?: Author): Promise<{ revision: number }> {

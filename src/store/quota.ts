@@ -6,16 +6,23 @@ import { Refused } from "./mvcc/errors.ts";
 import { hasPut } from "./mvcc/txn.ts";
 import { DEFAULT_MAX_REQUEST, DEFAULT_QUOTA, type MemberOptions } from "./options.ts";
 
+/** Bytes that etcd's entry has around a request (InternalRaftRequest and its header), give or take one: they count too. */
+const AROUND = 17;
+
 export class Quota {
-  /** Of the store, and of a request. */
   readonly bytes: number;
-  readonly maxRequestBytes: number;
+  readonly #maxRequestBytes: number;
   readonly #member: Pick<Member, "state" | "identity" | "propose">;
 
   constructor(member: Pick<Member, "state" | "identity" | "propose">, options: MemberOptions) {
     this.#member = member;
     this.bytes = options.quotaBackendBytes || DEFAULT_QUOTA;
-    this.maxRequestBytes = options.maxRequestBytes ?? DEFAULT_MAX_REQUEST;
+    this.#maxRequestBytes = options.maxRequestBytes ?? DEFAULT_MAX_REQUEST;
+  }
+
+  /** @param bytes of the command */
+  tooLarge(bytes: number): boolean {
+    return bytes + AROUND > this.#maxRequestBytes;
   }
 
   /** @param bytes of the command */

@@ -33,14 +33,22 @@ const NOTHING = new Uint8Array(0);
 /** How much of the leader's log a learner must have. */
 const READY = 0.9;
 
-/** @throws Refused "bad-member-urls" */
-export function checkUrls(urls: readonly string[]): void {
-  const good = (url: string) => {
-    if (!URL.canParse(url)) return false;
-    const { protocol, pathname, port } = new URL(url);
-    return ["http:", "https:"].includes(protocol) && pathname === "/" && (port !== "" || /:(80|443)\/?$/.test(url));
-  };
-  if (urls.length === 0 || !urls.every(good)) throw new Refused("bad-member-urls");
+/** A scheme in any case, and a host with a port: no path, query or fragment. */
+const PEER_URL = /^(https?):\/\/([^/?#\s]+:\d+)$/i;
+
+/**
+ * The URLs as members keep them: without blanks around, and sorted.
+ *
+ * @throws Refused "bad-member-urls"
+ */
+export function peerUrlsOf(urls: readonly string[]): string[] {
+  const good = urls.map((url) => {
+    const [, scheme, host] = PEER_URL.exec(url.trim()) ?? [];
+    if (!scheme || !URL.canParse(`${scheme}://${host}`)) throw new Refused("bad-member-urls");
+    return `${scheme.toLowerCase()}://${host}`;
+  });
+  if (good.length === 0) throw new Refused("bad-member-urls");
+  return good.sort();
 }
 
 /** @throws Refused "peer-url-exists" */
@@ -56,9 +64,9 @@ export function checkUnique(membership: Membership, urls: readonly string[], but
  */
 export function confChangeOf(change: MemberChange, view: View): { id: bigint; change: ConfChange } {
   const { membership } = view;
-  const { kind, peerUrls } = change;
+  const { kind } = change;
   if (kind === "add" || kind === "addLearner") {
-    checkUrls(peerUrls);
+    const peerUrls = peerUrlsOf(change.peerUrls);
     const id = memberIdOf(peerUrls, view.token, view.seconds);
     if (kind === "add") checkCanAdd(view);
     if (membership.get(id)) throw new Refused("member-exists");

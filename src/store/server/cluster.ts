@@ -3,7 +3,7 @@ import { Cluster } from "../../rpc/gen/etcd/rpc_pb.ts";
 import { service } from "../../rpc/service.ts";
 import type { ClusterMember } from "../membership/members.ts";
 import type { MemberChange } from "../membership/operations.ts";
-import { checkUnique, checkUrls } from "../membership/operations.ts";
+import { checkUnique, peerUrlsOf } from "../membership/operations.ts";
 import { Refused } from "../mvcc/errors.ts";
 import { header, type ServerContext } from "./context.ts";
 import { answering } from "./errors.ts";
@@ -29,20 +29,20 @@ export function clusterService(context: ServerContext) {
   return service(Cluster, {
     memberAdd: (r) =>
       answering(async () => {
-        checkUrls(r.peerURLs);
-        const { id, ...answer } = await change(r.isLearner ? "addLearner" : "add", 0n, r.peerURLs);
-        const added = { ID: id, name: "", peerURLs: [...r.peerURLs], clientURLs: [], isLearner: r.isLearner };
+        const peerURLs = peerUrlsOf(r.peerURLs);
+        const { id, ...answer } = await change(r.isLearner ? "addLearner" : "add", 0n, peerURLs);
+        const added = { ID: id, name: "", peerURLs, clientURLs: [], isLearner: r.isLearner };
         return { ...answer, member: added };
       }),
     memberRemove: (r) => answering(() => change("remove", r.ID)),
     memberPromote: (r) => answering(() => change("promote", r.ID)),
     memberUpdate: (r) =>
       answering(async () => {
-        checkUrls(r.peerURLs);
+        const peerUrls = peerUrlsOf(r.peerURLs);
         await member.consensus.readBarrier();
         if (!membership.get(r.ID)) throw new Refused("member-not-found");
-        checkUnique(membership, r.peerURLs, r.ID);
-        await member.propose({ type: "memberUpdate", id: r.ID, peerUrls: r.peerURLs });
+        checkUnique(membership, peerUrls, r.ID);
+        await member.propose({ type: "memberUpdate", id: r.ID, peerUrls });
         return { header: head(), members: members() };
       }),
     memberList: (r) =>

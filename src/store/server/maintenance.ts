@@ -43,7 +43,8 @@ export function maintenanceService(context: ServerContext) {
       answering(async () => {
         if (r.action === AlarmRequest_AlarmAction.GET) {
           const wanted = KINDS[r.alarm];
-          const alarms = member.alarms.filter((a) => (!wanted || a.kind === wanted) && (!r.memberID || a.memberId === r.memberID));
+          // Those of all members, whichever is named.
+          const alarms = member.alarms.filter((a) => !wanted || a.kind === wanted);
           return { header: header(context), alarms: alarms.map(message) };
         }
         const raise = r.action === AlarmRequest_AlarmAction.ACTIVATE;
@@ -51,7 +52,8 @@ export function maintenanceService(context: ServerContext) {
         if (!kind) return { header: header(context) };
         const alarm: Alarm = { memberId: r.memberID || member.identity.memberId, kind };
         const changed = await gate.as(call, (by) => member.alarm(raise, alarm, by));
-        return { header: header(context), alarms: changed ? [message(alarm)] : [] };
+        // One that is raised already is told all the same.
+        return { header: header(context), alarms: changed || raise ? [message(alarm)] : [] };
       }),
 
     defragment: () =>
