@@ -42,6 +42,8 @@ export interface RpcServerOptions {
   /** How often clients may ping; by default as grpc-go has it, once in five minutes. */
   pings?: PingPolicy;
   http2?: ConnectionOptions;
+  /** Told of handshakes that failed: bad TLS, or a certificate that is not admitted. `address` is HOST:PORT. */
+  handshakeFailed?(error: Error | undefined, address: string): void;
   /** Measure how long calls take (MethodStats.times). Default false. */
   timed?: boolean;
 }
@@ -111,6 +113,7 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
         limits: options.limits,
         tls: options.tls,
         keepalive: options.keepalive,
+        handshakeFailed: options.handshakeFailed,
         request(stream, fields, end, peer) {
           const head = requestHead(fields);
           if (!GRPC.test(head.contentType)) return web(stream, fields, end, head, peer);

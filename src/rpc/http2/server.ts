@@ -172,11 +172,15 @@ export async function listen(address: Address, options: ListenOptions): Promise<
       if (!options.tls && !options.request1) start(socket, 2);
     },
     handshake(socket, success, error) {
-      if (!success) options.handshakeFailed?.(error ?? undefined, `${socket.remoteAddress}:${socket.remotePort}`);
+      const failed = () => options.handshakeFailed?.(error ?? undefined, `${socket.remoteAddress}:${socket.remotePort}`);
+      if (!success) failed();
       // A certificate that was given has to be right even where none is asked for.
       const wrong = options.tls?.clientCa && error && (options.tls.requireClientCert || socket.getPeerCertificate()?.raw);
       if (wrong && options.tls?.admitUnverified) certificateErrors.set(socket, error.message);
-      else if (wrong) return void socket.terminate();
+      else if (wrong) {
+        if (success) failed();
+        return void socket.terminate();
+      }
       if (!socket.data && (!options.request1 || socket.alpnProtocol === "h2")) start(socket, 2);
     },
     data(socket, chunk: Uint8Array) {

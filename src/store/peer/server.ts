@@ -9,6 +9,7 @@ import { listenAt } from "../listen-error.ts";
 import type { MemberChange } from "../membership/operations.ts";
 import type { MemberMetrics } from "../metrics.ts";
 import { decodeMessages } from "../raft/wire.ts";
+import { rejected } from "../rejected.ts";
 import { rpcError } from "../server/errors.ts";
 import type { StateMachine } from "../state.ts";
 import { VERSION } from "../version.ts";
@@ -131,6 +132,6 @@ export async function servePeers(host: PeerHost, { listen, tls, allowed }: PeerO
   });
   // Members ask each other for signs of life as often as their timeouts need.
   const pings = { minInterval: 0, withoutStreams: true };
-  const server = createRpcServer({ services: [raft, peer], tls, pings, maxReceiveSize: MAX_MESSAGE });
+  const server = createRpcServer({ services: [raft, peer], tls, pings, maxReceiveSize: MAX_MESSAGE, handshakeFailed: rejected });
   return listenAt(server, "peer", listen);
 }

@@ -8,6 +8,7 @@ import type { Member } from "../member.ts";
 import { DEFAULT_ELECTION } from "../membership/options.ts";
 import { MAX_TXN_OPS } from "../mvcc/check.ts";
 import { DEFAULT_MAX_REQUEST } from "../options.ts";
+import { rejected } from "../rejected.ts";
 import { authService } from "./auth.ts";
 import { clusterService } from "./cluster.ts";
 import type { ServerContext } from "./context.ts";
@@ -104,6 +105,7 @@ export async function serveEtcd(member: Member, addresses: readonly Address[], o
     services: [...services.map((s) => led(guarded(s, member, context.gate), member, leader)), new HealthStatus().service],
     tls: options.tls,
     cors: connections.cors ?? ["*"],
+    handshakeFailed: rejected,
     pings: { minInterval: connections.minPingInterval ?? 5000 },
     keepalive: { interval: connections.keepaliveInterval ?? 7_200_000, timeout: connections.keepaliveTimeout ?? 20_000 },
     http2: { maxConcurrentStreams: connections.maxConcurrentStreams ?? 0xffffffff },
