@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { EtcdClient } from "../client/etcd-grpc.ts";
 import { connect, createClient } from "../rpc/client.ts";
 import { Cluster } from "../rpc/gen/etcd/rpc_pb.ts";
+import { until } from "../store/testing/members.ts";
+import { listenDatagrams } from "../testing/datagrams.ts";
 import { freePorts } from "../testing/ports.ts";
 
 const main = join(import.meta.dir, "../main.ts");
@@ -120,4 +122,50 @@ test("a member that was started alone grows, with certificates that it makes its
   expect(list.members.map((m) => m.peerURLs).sort()).toEqual([[a!], [b!]].sort());
   expect(readdirSync(join(dirs[0]!, "elsewhere")).some((name) => name.endsWith(".wal"))).toBe(true);
   expect(readdirSync(dirs[0]!).includes("wal")).toBe(false);
+}, 60_000);
+
+test("a directory that can't be one is the fault of the flag that names it", async () => {
+  const dir = folder();
+  await Bun.write(join(dir, "file"), "");
+  const fault = (...flags: string[]) => fails(...PEERS, "--listen-client-urls", "http://127.0.0.1:0", ...flags);
+  const cases: [string[], RegExp][] = [
+    [["--data-dir", join(dir, "file")], /^kubun: --data-dir: ENOTDIR: .*\/file'$/],
+    [["--data-dir", join(dir, "file/below")], /^kubun: --data-dir: ENOTDIR: .*\/below'$/],
+    [["--data-dir", join(dir, "data"), "--wal-dir", join(dir, "file")], /^kubun: --wal-dir: EEXIST: .*\/file'$/],
+  ];
+  const results = await Promise.all(cases.map(([flags]) => fault(...flags)));
+  for (const [i, { code, message }] of results.entries()) expect([code, message]).toEqual([2, expect.stringMatching(cases[i]![1])]);
+});
+
+test("a member is ready, and systemd told so, when its cluster has a leader, and not before", async () => {
+  const ports = freePorts(4);
+  const peers = { a: `http://127.0.0.1:${ports[0]}`, b: `http://127.0.0.1:${ports[1]}` };
+  const notified = join(folder(), "notify");
+  using socket = listenDatagrams(notified);
+  const member = (name: "a" | "b", port: number) => {
+    const flags = ["--name", name, "--data-dir", folder(), "--listen-client-urls", `http://127.0.0.1:${port}`];
+    const own = ["--listen-peer-urls", peers[name], "--initial-advertise-peer-urls", peers[name]];
+    const child = Bun.spawn([process.execPath, main, "store", ...flags, ...own, "--initial-cluster", `a=${peers.a},b=${peers.b}`], {
+      cwd: folder(),
+      env: { ...process.env, NOTIFY_SOCKET: name === "a" ? notified : undefined },
+      stdout: "ignore",
+      stderr: "pipe",
+    });
+    cleanup.push(async () => {
+      child.kill("SIGKILL");
+      await child.exited;
+    });
+    const log = { text: "" };
+    void (async () => {
+      for await (const chunk of child.stderr) log.text += new TextDecoder().decode(chunk);
+    })();
+    return log;
+  };
+  const a = member("a", ports[2]!);
+  const answers = async () => (await fetch(`http://127.0.0.1:${ports[2]}/version`).catch(() => undefined))?.ok;
+  await until("a answers", answers);
+  expect([a.text.includes("Ready to serve"), socket.next()]).toEqual([false, undefined]);
+  const b = member("b", ports[3]!);
+  await until("both are ready", () => [a, b].every((log) => log.text.includes("Ready to serve client requests")));
+  await until("systemd is told", () => socket.next() === "READY=1");
 }, 60_000);

@@ -30,7 +30,7 @@ export default command({
     try {
       await store.start();
     } catch (error) {
-      throw explain(error);
+      throw explain(error, options);
     }
     const servers: { stop(closeActive: boolean): Promise<void> }[] = [];
     try {
@@ -39,23 +39,39 @@ export default command({
       await store.stop();
       throw new UsageError(`--listen-metrics-urls ${http.map((u) => u.url).join(",")}: ${(error as Error).message}`);
     }
-    const secure = clients.some((u) => u.secure) ? {} : { insecure: true };
-    log.info("Ready to serve client requests", { name: values.name, urls: store.urls.join(","), ...secure });
-    const broken = await new Promise<Error | undefined>((resolve) => {
+    const ended = new Promise<Error | undefined>((resolve) => {
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve(undefined));
       // It is no member any more.
       store.member.onRemoved = () => resolve(undefined);
       store.member.onBroken = resolve;
     });
+    const waiting = setTimeout(() => log.warn("Waiting for a leader of the cluster", { name: values.name }), PATIENCE);
+    if (await Promise.race([store.takesPart, ended.then(() => false)])) {
+      const secure = clients.some((u) => u.secure) ? {} : { insecure: true };
+      log.info("Ready to serve client requests", { name: values.name, urls: store.urls.join(","), ...secure });
+      if (process.env.NOTIFY_SOCKET) (await import("../platform/systemd.ts")).notify("READY=1");
+    }
+    clearTimeout(waiting);
+    const broken = await ended;
     await Promise.all(servers.map((s) => s.stop(true)));
     await store.stop();
     if (broken) throw broken;
   },
 });
 
+/** Milliseconds without a leader until that is said. */
+const PATIENCE = 5000;
+
+/** What the system says of a directory that can't be one, or not ours. */
+const NO_DIRECTORY = new Set(["ENOTDIR", "EEXIST", "EACCES", "EPERM", "EROFS", "ENAMETOOLONG", "ELOOP"]);
+
 /** What keeps it from starting, as a wrong flag where it is one. */
-function explain(error: unknown): unknown {
-  const { message, name } = error as { message: string; name: string };
+function explain(error: unknown, { dataDir, walDir }: { dataDir: string; walDir?: string }): unknown {
+  const { message, name, code, path } = error as { message: string; name: string; code?: string; path?: string };
+  if (code && path && NO_DIRECTORY.has(code)) {
+    if (walDir && path.startsWith(walDir)) return new UsageError(`--wal-dir: ${message}`);
+    if (path.startsWith(dataDir)) return new UsageError(`--data-dir: ${message}`);
+  }
   if (name === "ListenError") return new UsageError(`--listen-${(error as { whom: string }).whom}-urls: ${message}`);
   if (name === "BootstrapError") return new Error(message);
   if (name === "DirectoryLocked") return new UsageError(`--data-dir: ${message}`);

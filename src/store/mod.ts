@@ -39,6 +39,7 @@ export class Store implements Component {
   #stopCompaction: (() => void) | undefined;
   #stopChecks: (() => void) | undefined;
   #started = false;
+  #published: Promise<boolean> = Promise.resolve(false);
 
   constructor(options: StoreOptions) {
     this.#options = options;
@@ -72,9 +73,18 @@ export class Store implements Component {
         throw error;
       }
     }
-    publish(this.member, name, this.#options.advertiseClientUrls?.length ? this.#options.advertiseClientUrls : this.#urls);
+    this.#published = publish(
+      this.member,
+      name,
+      this.#options.advertiseClientUrls?.length ? this.#options.advertiseClientUrls : this.#urls,
+    );
     if (autoCompaction) this.#stopCompaction = startAutoCompaction(this.member, autoCompaction);
     this.#started = true;
+  }
+
+  /** Resolves with true once it takes part in its cluster, which takes a leader, and with false if it stops before. */
+  get takesPart(): Promise<boolean> {
+    return this.#published;
   }
 
   async #checkCorruption(atStart: boolean, interval: number): Promise<void> {

@@ -1,4 +1,5 @@
 // What a member learns of a cluster before it takes part in it.
+import { logger } from "../../platform/log.ts";
 import { connect, createClient } from "../../rpc/client.ts";
 import { type DescribeResponse, Peer } from "../../rpc/gen/kubun/store/member_pb.ts";
 import { RpcError, type TlsClientOptions } from "../../rpc/types.ts";
@@ -10,20 +11,30 @@ import { addressOf } from "./url.ts";
 /** Milliseconds that a member has to answer. */
 const TIMEOUT = 2000;
 
-async function describe(url: string, tls: TlsClientOptions | undefined): Promise<DescribeResponse | undefined> {
+async function describe(url: string, tls: TlsClientOptions | undefined): Promise<DescribeResponse | RpcError> {
   using channel = connect(addressOf(url), { tls: url.startsWith("https:") ? (tls ?? {}) : undefined, connectTimeout: TIMEOUT });
   try {
     return await createClient(Peer, channel).describe({}, { timeout: TIMEOUT });
   } catch (error) {
-    if (error instanceof RpcError) return undefined;
+    if (error instanceof RpcError) return error;
     throw error;
   }
 }
 
-/** The answers of the others, of all that give one. */
-async function ask(name: string, cluster: InitialCluster, tls: TlsClientOptions | undefined): Promise<DescribeResponse[]> {
+/** The answers of the others, of all that give one; `silent` is told of those that give none. */
+async function ask(
+  name: string,
+  cluster: InitialCluster,
+  tls: TlsClientOptions | undefined,
+  silent: (url: string, error: RpcError) => void = () => {},
+): Promise<DescribeResponse[]> {
   const urls = [...cluster].filter(([other]) => other !== name).flatMap(([, urls]) => urls);
-  return (await Promise.all(urls.map((url) => describe(url, tls)))).filter((d) => d !== undefined);
+  const answers = await Promise.all(urls.map((url) => describe(url, tls)));
+  return answers.filter((answer, i): answer is DescribeResponse => {
+    if (!(answer instanceof RpcError)) return true;
+    silent(urls[i]!, answer);
+    return false;
+  });
 }
 
 export interface Joined {
@@ -38,7 +49,9 @@ export interface Joined {
  * @throws BootstrapError in etcd's words
  */
 export async function joinCluster(name: string, cluster: InitialCluster, tls: TlsClientOptions | undefined): Promise<Joined> {
-  const answers = await ask(name, cluster, tls);
+  const answers = await ask(name, cluster, tls, (url, error) => {
+    logger("etcd").warn("A member of the cluster to join gives no answer", { url, error: error.message });
+  });
   // The one that has seen most knows of the newest member.
   const best = answers.sort((a, b) => Number(b.index - a.index)).find((d) => d.members.length > 0);
   if (!best) {
