@@ -54,7 +54,7 @@ export async function startEtcd(flags: readonly string[] = [], scheme: "http" | 
     await child.exited;
     rmSync(dir, { recursive: true, force: true });
   };
-  const deadline = performance.now() + 15_000;
+  const deadline = performance.now() + 30_000;
   for (;;) {
     const up = await fetch(`http://${scheme === "https" ? `127.0.0.1:${metrics}` : endpoint}/health`).then(
       (r) => r.ok,

@@ -23,6 +23,12 @@ export async function ask<T>(endpoint: string, call: (channel: Channel) => Promi
 export const statusOf = (m: Member): Promise<StatusResponse> =>
   ask(m.endpoint, (channel) => createClient(Maintenance, channel).status({}, { timeout: 1000 }));
 
+/** How many watches there are at a member, also for those who wait for a lock there. */
+export async function watchersAt(endpoint: string): Promise<number> {
+  const metrics = await (await fetch(`http://${endpoint}/metrics`)).text();
+  return Number(/^etcd_debugging_mvcc_watcher_total (\d+)/m.exec(metrics)?.[1]);
+}
+
 /** Resolves when the member answers linearizable reads: it knows a leader that has a majority. */
 export async function serving(m: Member, milliseconds = 30_000): Promise<void> {
   await until(

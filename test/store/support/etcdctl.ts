@@ -2,6 +2,7 @@
 // to store by chance (ids, addresses, times, sizes) has been given names, so
 // that two stores can be compared line by line.
 import { type DescMessage, fromBinary, toJsonString } from "@bufbuild/protobuf";
+import { watchersAt } from "./checks.ts";
 import { until } from "./commands.ts";
 import { Program } from "./program.ts";
 
@@ -121,9 +122,8 @@ export class Terminal {
     }
   }
 
-  async #watchers(): Promise<number> {
-    const metrics = await (await fetch(`http://${this.#subject.endpoints[0]}/metrics`)).text();
-    return Number(/^etcd_debugging_mvcc_watcher_total (\d+)/m.exec(metrics)?.[1]);
+  #watchers(): Promise<number> {
+    return watchersAt(this.#subject.endpoints[0]!);
   }
 
   /** With $DIR, $ENDPOINTn, $PEERn and what was kept in place of their names. */
