@@ -67,6 +67,8 @@ export interface Host {
   status(status: Status): void;
   /** The disk refuses, once more each time that it is tried; `broken` when it will until the next start. */
   failed(error: WalError): void;
+  /** The others have this member's word for entries up to `acknowledged`, and its log ends at `last`: from now on it hears and says nothing. */
+  lost(acknowledged: number, last: number): void;
   /** It took a write again. */
   recovered(): void;
   /** The others can do without this one, which is no member any more, or not yet. Told again and again. */

@@ -68,8 +68,9 @@ export class Member implements Host {
   #stopping: Promise<void> | undefined;
   /** Told when this member was removed from its cluster, and has to stop. */
   onRemoved: () => void = () => {};
-  /** Told when the disk of one of several is broken: another start may find it well, and the others serve meanwhile. */
-  onBroken: (error: Error) => void = () => {};
+  #onBroken: (error: Error) => void = () => {};
+  /** Why it takes part no more, if it has lost what it had acknowledged. */
+  #lost: Error | undefined;
   /** Told of another leader, or that there is none. */
   readonly leaderChanged = new Set<() => void>();
 
@@ -97,6 +98,16 @@ export class Member implements Host {
       agree: (version) => this.propose({ type: "clusterVersion", version }),
     });
     this.snapshots = new Snapshots(`${options.dataDir}/snap`, this.state, SLICE, this.metrics);
+  }
+
+  /** Told when the disk of one of several is broken: another start may find it well, and the others serve meanwhile. Or that it has lost what it had. */
+  set onBroken(told: (error: Error) => void) {
+    this.#onBroken = told;
+    if (this.#lost) told(this.#lost);
+  }
+
+  get onBroken(): (error: Error) => void {
+    return this.#onBroken;
   }
 
   /** Bytes that the store may have. */
@@ -149,7 +160,7 @@ export class Member implements Host {
 
   /** Why the log can't be written to any more, in words. */
   get failure(): string | undefined {
-    return this.#fault.message;
+    return this.#fault.message ?? this.#lost?.message;
   }
 
   /**
@@ -353,6 +364,15 @@ export class Member implements Host {
 
   failed(error: WalError): void {
     this.#fault.failed(error);
+  }
+
+  lost(acknowledged: number, last: number): void {
+    const error = new Error(
+      `tocommit(${acknowledged}) is out of range [lastIndex(${last})]: this member has acknowledged what its log no longer has. Was its data directory lost, or an older copy put in its place? Remove the member, and add it anew`,
+    );
+    this.#log.error("The log of this member was corrupted, truncated, or lost", error);
+    this.#lost = error;
+    this.onBroken(error);
   }
 
   recovered(): void {

@@ -35,6 +35,7 @@ function follower(host: Partial<Host> = {}) {
     install: async () => {},
     status() {},
     failed() {},
+    lost() {},
     recovered() {},
     dismissed() {},
   };

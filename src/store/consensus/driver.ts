@@ -55,6 +55,8 @@ export class RaftConsensus implements Consensus {
   #pumping = false;
   #again = false;
   #stopped = false;
+  /** What this member had acknowledged is not there any more. */
+  #lost = false;
   #slowReads = 0;
   #tickedAt = performance.now();
   /** Times that a leader's heartbeats left late, for metrics. */
@@ -189,8 +191,15 @@ export class RaftConsensus implements Consensus {
 
   /** Takes a message of another member. */
   step(messages: readonly Message[]): void {
-    if (this.#stopped) return;
-    for (const message of messages) this.#raft.step(message);
+    if (this.#stopped || this.#lost) return;
+    for (const message of messages) {
+      // A leader tells no more than was acknowledged from here.
+      if (message.type === "heartbeat" && message.commit > this.#raft.lastIndex) {
+        this.#lost = true;
+        return this.#host.lost(message.commit, this.#raft.lastIndex);
+      }
+      this.#raft.step(message);
+    }
     this.#pump();
   }
 
