@@ -33,7 +33,7 @@ export interface RpcServerOptions {
   cors?: readonly string[];
   /** JSON at paths of its own, as grpc-gateway has it. Default: none. */
   gateway?: Gateway;
-  /** Answers GET requests beside the services, such as /health and /metrics. */
+  /** Answers requests beside the services, such as of /health and /metrics. */
   fetch?: Fetch;
   /** Ask silent clients whether they are there. Default: never. */
   keepalive?: Keepalive;
@@ -101,8 +101,8 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
       if (bound.method.idempotency !== NO_SIDE_EFFECTS) return refuse(exchange, "405", ["allow", "POST"]);
       return connectGet(exchange, fields, new URLSearchParams(head.path.slice(query)), bound, peer, grpc) ?? refuse(exchange, "415");
     }
-    if (options.fetch && (head.method === "GET" || head.method === "HEAD")) return serveFetch(exchange, fields, options.fetch);
-    return refuse(exchange, head.method === "POST" && methods.has(head.path) ? "415" : "404");
+    if (head.method === "POST" && methods.has(head.path)) return refuse(exchange, "415");
+    return options.fetch && FETCHED.has(head.method) ? serveFetch(exchange, fields, options.fetch) : refuse(exchange, "404");
   };
   return {
     methods,
@@ -133,6 +133,8 @@ const loadGateway = () => require("./web/gateway/call.ts") as typeof import("./w
 
 /** google.protobuf.MethodOptions.IdempotencyLevel. */
 const NO_SIDE_EFFECTS = 1;
+/** Methods of HTTP that what is no service answers, if with a refusal. */
+const FETCHED = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 const GRPC = /^application\/grpc($|[+;])/;
 
 interface RequestHead {

@@ -188,6 +188,27 @@ test("/health, /livez and /readyz tell what etcd's tell, and leave out what they
   expect(samples.get("etcd_server_health_failures")).toBe(2);
 }, 30_000);
 
+test.skipIf(noEtcd !== undefined)(
+  "what is there to be read only, or is not there, is refused as Debian's etcd refuses it",
+  async () => {
+    await using store = await serve();
+    await using etcd = await startEtcd();
+    const cases = ["/health", "/version", "/v2/keys/x", "/nothing", "/"].flatMap((path) =>
+      ["POST", "PUT", "DELETE", "PATCH"].map((method) => ({ path, method, body: "value=1" })),
+    );
+    for (const { path, ...request } of cases) {
+      const [theirs, ours] = await Promise.all(
+        [`http://${etcd.endpoint}`, store.address!].map(async (base) => {
+          const response = await fetch(new URL(path, base), request);
+          return [response.status, response.headers.get("allow"), await response.text()];
+        }),
+      );
+      expect([request.method, path, ours]).toEqual([request.method, path, theirs]);
+    }
+  },
+  30_000,
+);
+
 test("the parser that this is checked with refuses what Prometheus refuses", () => {
   const good = '# HELP a b\n# TYPE a counter\na{x="1",y="\\""} 1\na 2.5e+06\n';
   expect(parseMetrics(good).get("a")!.samples.get("a")).toBe(2_500_000);
