@@ -84,6 +84,8 @@ test("a member joins as a learner that answers nothing but its own state, is pro
   const leader = await members.leader();
   for (let i = 0; i < 200; i++) await put(leader.client(), `k${i % 20}`, String(i));
   await leader.member.snapshot();
+  // The 200 writes took only one of the others.
+  await until("all to be within reach", () => leader.member.transport.connected.length === 2);
   const follower = await members.follower();
   using f = api(follower);
   const url = members.peerUrl("d");

@@ -183,11 +183,11 @@ describe("a server with limits", () => {
   });
 
   test("drains one that is idle, with a warning first", async () => {
-    expect(await end({ maxIdle: 50 }, (f) => f.headers(1, request("/5")))).toEqual(["GOAWAY NO_ERROR", "GOAWAY NO_ERROR"]);
+    expect(await end({ maxIdle: 500 }, (f) => f.headers(1, request("/5")))).toEqual(["GOAWAY NO_ERROR", "GOAWAY NO_ERROR"]);
   });
 
   test("drains an old one and cuts it off after a grace", async () => {
-    expect(await end({ maxAge: 50, maxAgeGrace: 50 }, (f) => f.headers(1, request("/hold")))).toEqual([
+    expect(await end({ maxAge: 500, maxAgeGrace: 1000 }, (f) => f.headers(1, request("/hold")))).toEqual([
       "GOAWAY NO_ERROR",
       "GOAWAY NO_ERROR",
     ]);

@@ -21,6 +21,8 @@ export class Progress {
   pendingSnapshot = 0;
   /** Heard from since quorum was checked last; a new member has the benefit of the doubt. */
   active = true;
+  /** Was so at that check: right after it, nobody can have been heard from. */
+  wasActive = false;
   /** An answer to the last probe is outstanding. */
   probing = false;
   /** Something is to be sent even if nothing seems to be missing: an earlier message may be lost. */

@@ -60,7 +60,10 @@ export class Tracker {
   /** Whether a majority was heard from since the last call. */
   checkQuorum(): boolean {
     const heard = this.agreed(1, (p) => (p.active ? 1 : 0)) >= 1;
-    for (const p of this.#all.values()) p.active = false;
+    for (const p of this.#all.values()) {
+      p.wasActive = p.active;
+      p.active = false;
+    }
     return heard;
   }
 
@@ -74,13 +77,13 @@ export class Tracker {
   }
 
   status(): FollowerStatus[] {
-    return [...this.#all.values()].map(({ id, state, match, next, active }) => ({
+    return [...this.#all.values()].map(({ id, state, match, next, active, wasActive }) => ({
       id,
       learner: isLearner(this.#configuration, id),
       state,
       match,
       next,
-      active,
+      active: active || wasActive,
     }));
   }
 }

@@ -253,7 +253,7 @@ export interface FollowerStatus {
   /** Its log is known to be durable and ours up to here. */
   readonly match: number;
   readonly next: number;
-  /** Heard from within the last election timeout. */
+  /** Heard from within the last election timeout, or the one before. */
   readonly active: boolean;
 }
 

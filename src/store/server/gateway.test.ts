@@ -142,7 +142,6 @@ const BEFORE_AUTH: readonly Step[] = [
   step("/v3/cluster/member/list", {}, { but: ["ID", "peerURLs", "clientURLs"] }),
   step("/v3/cluster/member/remove", { ID: "1" }),
   step("/v3/cluster/member/update", { ID: 1, peerURLs: ["http://127.0.0.1:1"] }),
-  step("/v3/cluster/member/promote", { ID: 1 }),
   step("/v3/cluster/member/add", { peerURLs: ["no url"] }),
   step("/v3/maintenance/status", {}, { but: [...OF_STATUS, ...LATER] }),
   step("/v3/maintenance/alarm", { action: "GET" }, { but: HEADER }),
@@ -220,7 +219,11 @@ const parsed = (body: string): unknown => {
 
 async function ask(endpoint: string, { path, body, text, method = "POST", headers, but = [] }: Step) {
   const sent = method === "GET" ? undefined : (text ?? JSON.stringify(body));
-  const response = await fetch(endpoint + path, { method, headers, body: sent });
+  const signal = AbortSignal.timeout(30_000);
+  const failed = (error: unknown) => {
+    throw new Error(`${method} ${endpoint}${path} ${sent?.slice(0, 100)}: ${error}`);
+  };
+  const response = await fetch(endpoint + path, { method, headers, body: sent, signal }).catch(failed);
   const names = new Set([...OWN, ...but]);
   const lines = (await response.text()).split("\n").map((line) => without(parsed(line), names));
   return { step: `${method} ${path} ${sent?.slice(0, 100)}`, status: response.status, type: response.headers.get("content-type"), lines };
@@ -335,6 +338,13 @@ test("the gateway answers over HTTP/2, streams snapshots, and has the paths that
   stream.end(JSON.stringify({ key: FOO, value: b64("bar") }));
   expect(JSON.parse(await answered.promise)).toMatchObject({ header: { revision: "2" } });
   session.close();
+
+  // Asked like all the others, one etcd 3.4 of a hundred never answers this.
+  expect(await ask(endpoint, step("/v3/cluster/member/promote", { ID: 1 }))).toMatchObject({
+    status: 404,
+    type: "application/json",
+    lines: [{ error: "etcdserver: member not found", message: "etcdserver: member not found", code: 5 }],
+  });
 
   const post = async (path: string, text = "{}") => {
     const response = await fetch(endpoint + path, { method: "POST", body: text });
