@@ -205,6 +205,8 @@ export class Leader extends RoleState {
   #refuseChange(datas: readonly Uint8Array[]): "change-pending" | "invalid-change" | undefined {
     const { commit, configuration } = this.node;
     if (commit < this.#lastConfChange || !this.#hasCommittedInTerm) return "change-pending";
+    // It goes soon. Those it leads do not count it, nor ask it, and could not find out that a further change is committed if it fell.
+    if (this.#farewell !== undefined) return "change-pending";
     if (datas.length !== 1) return "invalid-change";
     try {
       const change = decodeConfChange(datas[0]!);

@@ -295,4 +295,9 @@ export const mutants: readonly Mutant[] = [
     name: "a change of members is applied before the disk knows that it is committed",
     edits: [{ file: "raft.ts", find: "if (!isSaved && configuredAt > this.#handed)", replace: "if (false)" }],
   },
+  {
+    name: "a leader that is removed takes another change before it goes",
+    shownBy: 106066,
+    edits: [{ file: "leader.ts", find: 'if (this.#farewell !== undefined) return "change-pending";', replace: "" }],
+  },
 ];
