@@ -92,6 +92,7 @@ export async function openMember(member: Member, options: MemberOptions): Promis
       snapshotSent: (id, ok) => member.consensus.reportSnapshot(id, ok),
       snapshotFailed: (id, error) => logger("etcd").warn("Could not send a snapshot", { peer: id.toString(16), error: String(error) }),
       removed: (by) => member.refused(by),
+      wasRemoved: (id) => state.membership.wasRemoved(id),
       async snapshot() {
         const { newest } = snapshots;
         // The log must go on from it.

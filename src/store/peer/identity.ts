@@ -6,15 +6,30 @@ import type { Identity } from "../wal/format.ts";
 const CLUSTER = "kubun-cluster-id";
 const FROM = "kubun-from";
 const TO = "kubun-to";
+const URLS = "kubun-peer-urls";
 
 /** What a member that was removed is told. */
 export const REMOVED = "the member has been permanently removed from the cluster";
 
-export const identityHeaders = ({ clusterId, memberId }: Identity, to: bigint): Record<string, string> => ({
+/** @param urls where the caller is reached itself */
+export const identityHeaders = ({ clusterId, memberId }: Identity, to: bigint, urls: readonly string[] = []): Record<string, string> => ({
   [CLUSTER]: clusterId.toString(16),
   [FROM]: memberId.toString(16),
   [TO]: to.toString(16),
+  [URLS]: urls.join(),
 });
+
+/**
+ * Where the member that calls says that it is reached.
+ *
+ * @throws RpcError InvalidArgument for what is no URL of a member
+ */
+export function callerUrls({ requestHeaders }: HandlerContext): string[] {
+  const urls = (requestHeaders.get(URLS) ?? "").split(",").filter((url) => url !== "");
+  const wrong = urls.find((url) => !/^https?:/.test(url) || !URL.canParse(url));
+  if (wrong !== undefined) throw new RpcError(Code.InvalidArgument, `a member can't be reached at ${wrong}`);
+  return urls;
+}
 
 /**
  * The member that calls.

@@ -15,9 +15,9 @@ import type { StateMachine } from "../state.ts";
 import { VERSION } from "../version.ts";
 import type { Identity } from "../wal/format.ts";
 import { checkCertificate } from "./certificate.ts";
-import { checkIdentity } from "./identity.ts";
+import { callerUrls, checkIdentity } from "./identity.ts";
 import { receiveSnapshot } from "./snapshot.ts";
-import type { PeerOptions } from "./transport.ts";
+import type { PeerOptions, Transport } from "./transport.ts";
 
 /** The member, as its peers use it. */
 export interface PeerHost {
@@ -25,6 +25,7 @@ export interface PeerHost {
   readonly state: StateMachine;
   readonly consensus: RaftConsensus;
   readonly metrics: MemberMetrics;
+  readonly transport: Pick<Transport, "calledBy">;
   /** Where received snapshots are written. */
   readonly snapshotDir: string;
   holdHistory(): Promise<Disposable>;
@@ -57,12 +58,17 @@ export async function servePeers(host: PeerHost, { listen, tls, allowed }: PeerO
       throw rpcError(error);
     }
   };
+  const calledBy = (context: HandlerContext) => {
+    const from = check(context);
+    host.transport.calledBy(from, callerUrls(context));
+    return from;
+  };
   const raft = service(Raft, {
     send: raw((call) => {
       let from: bigint | undefined;
       return {
         message(bytes) {
-          from ??= check(call);
+          from ??= calledBy(call);
           host.metrics.receivedFrom(from, bytes.length);
           const messages = decodeMessages(bytes);
           for (const m of messages) if (m.from !== from) throw new RpcError(Code.InvalidArgument, "a message is from another member");

@@ -31,6 +31,8 @@ export interface TransportEvents extends SnapshotSource {
   snapshotSent(id: bigint, ok: boolean): void;
   /** Another says that this member is none any more. */
   removed(by: bigint): void;
+  /** Whether the state says that it was a member, and is none any more. */
+  wasRemoved(id: bigint): boolean;
 }
 
 /** Milliseconds for the word that this member is about to stop. */
@@ -45,6 +47,11 @@ export class Transport implements Network {
   readonly #events: TransportEvents;
   readonly #metrics: PeerMetrics;
   readonly #links = new Map<bigint, PeerLink>();
+  /**
+   * Where those who spoke to this one are reached. Who was away, or has an older snapshot, knows of a newer member,
+   * such as the leader, only once it has answered it.
+   */
+  readonly #callers = new Map<bigint, readonly string[]>();
   readonly #sending = new Set<bigint>();
   #members: readonly ClusterMember[] = [];
   #module: typeof import("./link.ts") | undefined;
@@ -63,28 +70,38 @@ export class Transport implements Network {
     this.#metrics = metrics;
   }
 
-  /** Connects to who is a member now, and to nobody else. */
+  /** Connects to who is a member now, or has spoken to this one and was not removed, and to nobody else. */
   configure(members: readonly ClusterMember[]): void {
     this.#members = members;
+    for (const id of this.#callers.keys()) if (this.#events.wasRemoved(id)) this.#callers.delete(id);
     if (this.#module) return this.#connect(this.#module);
     // A member that is alone loads nothing of this.
-    if (members.every((m) => m.id === this.#identity.memberId)) return;
+    if (this.#callers.size === 0 && members.every((m) => m.id === this.#identity.memberId)) return;
     this.#loading ??= import("./link.ts").then((module) => {
       this.#module = module;
       if (!this.#closed) this.#connect(module);
     });
   }
 
+  /** A member speaks to this one, and says where it is reached itself. */
+  calledBy(id: bigint, urls: readonly string[]): void {
+    if (this.#closed || id === this.#identity.memberId || urls.length === 0) return;
+    this.#callers.set(id, urls);
+    if (!this.#links.has(id)) this.configure(this.#members);
+  }
+
   #connect(module: typeof import("./link.ts")): void {
-    const members = this.#members;
-    const wanted = new Map(members.filter((m) => m.id !== this.#identity.memberId && m.peerUrls.length > 0).map((m) => [m.id, m]));
+    const wanted = new Map(this.#callers);
+    for (const { id, peerUrls } of this.#members) {
+      if (id !== this.#identity.memberId && peerUrls.length > 0) wanted.set(id, peerUrls);
+    }
     for (const [id, link] of this.#links) {
-      if (wanted.get(id)?.peerUrls.join() === link.options.urls.join()) continue;
+      if (wanted.get(id)?.join() === link.options.urls.join()) continue;
       this.#links.delete(id);
       // What is under way, such as the word that it was removed, may still arrive.
       setTimeout(() => link.close(), 1000).unref();
     }
-    for (const [id, { peerUrls }] of wanted) if (!this.#links.has(id)) this.#links.set(id, this.#link(module, id, peerUrls));
+    for (const [id, urls] of wanted) if (!this.#links.has(id)) this.#links.set(id, this.#link(module, id, urls));
   }
 
   send(messages: readonly Message[]): void {
@@ -158,7 +175,7 @@ export class Transport implements Network {
       urls,
       tls: this.#tls,
       silence: this.#silence,
-      headers: identityHeaders(this.#identity, id),
+      headers: identityHeaders(this.#identity, id, this.#members.find((m) => m.id === this.#identity.memberId)?.peerUrls),
       unreachable: () => this.#events.unreachable(id),
       roundTrip: (seconds) => this.#metrics.roundTrip.observe(seconds, { To: id.toString(16) }),
       refused: (error: RpcError) => {
