@@ -334,8 +334,8 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
   }, 90_000);
 });
 
-describe.skipIf(missing !== undefined)("one control plane that becomes three", () => {
-  test("has what it had, in a store of three, of which any two go on", async () => {
+describe.skipIf(missing !== undefined)("one control plane that becomes three, and then five", () => {
+  test("has what it had, in a store of three, of which any two go on, and of five, of which any three do", async () => {
     await using cluster = await TestCluster.up();
     await cluster.kubectl(["apply", "-f", join(root, "examples/hello")]);
     await cluster.kubectl(["rollout", "status", "deployment/hello", "--timeout=60s"]);
@@ -366,5 +366,22 @@ describe.skipIf(missing !== undefined)("one control plane that becomes three", (
     await until("a write without it", async () => (await cluster.tryKubectl(["create", "configmap", "without"])).code === 0, 60_000);
     await until("it again", async () => (await components()).every((r) => r.healthy), 60_000);
     expect(await cluster.kubectl(["get", "configmap", "without", "-o", "name"])).toContain("without");
+
+    await kubun(["down", `--data-dir=${cluster.dataDir}`], { timeout: 60_000 });
+    cluster.flags.push("--control-planes=5");
+    await cluster.start();
+    const five = (await components()).filter((r) => r.name === "etcd");
+    expect(five).toHaveLength(5);
+    await until("all five to be well", async () => (await components()).every((r) => r.healthy), 60_000);
+    // Both that came first: the others have all that they had.
+    for (const { pid } of five.slice(0, 2)) process.kill(pid, "SIGSTOP");
+    try {
+      const created = async () => (await cluster.tryKubectl(["create", "configmap", "without-two"], { timeout: 20_000 })).code === 0;
+      await until("a write without two", created, 60_000);
+      expect(await cluster.kubectl(["get", "configmap", "without", "-o", "name"])).toContain("without");
+    } finally {
+      for (const { pid } of five.slice(0, 2)) process.kill(pid, "SIGCONT");
+    }
+    await until("all five again", async () => (await components()).every((r) => r.healthy), 60_000);
   }, 240_000);
 });

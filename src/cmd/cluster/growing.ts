@@ -63,14 +63,18 @@ export async function joinStore(make: () => Store, signal: AbortSignal): Promise
   return store;
 }
 
-/** Tries until it works; rejects with why it does not. */
+/** Tries until it works, and says why it does not yet; rejects with that. */
 async function eventually(what: string, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+  let said = "";
   for (const deadline = performance.now() + PATIENCE; ; await Bun.sleep(RETRY)) {
     try {
       return await work();
     } catch (error) {
       if (signal.aborted || performance.now() > deadline)
         throw new Error(`the store failed ${what}: ${(error as Error).message}`, { cause: error });
+      const { message } = error as Error;
+      if (message !== said) log.info(`The store goes on trying ${what}`, { error: message });
+      said = message;
     }
   }
 }
