@@ -20,11 +20,14 @@ function stat(pid: number): string[] | undefined {
   }
 }
 
-/** The process that has this pid now, if any that isn't a zombie. */
+/** The process that has this pid now, if any that has not ended, whether or not its parent has heard of it. */
 export function identify(pid: number): ProcessId | undefined {
   const fields = stat(pid);
-  return fields === undefined || fields[0] === "Z" || fields[0] === "X" ? undefined : { pid, start: fields[19] ?? "" };
+  return fields === undefined || hasEnded(fields) ? undefined : { pid, start: fields[19] ?? "" };
 }
+
+/** The first thread is a zombie before the others have ended, which hold the process's files until then, as in an fdatasync under way. */
+const hasEnded = ({ 0: state, 17: threads }: string[]) => state === "X" || (state === "Z" && Number(threads) <= 1);
 
 /** Whether exactly this process still runs. */
 export function alive(id: ProcessId): boolean {
