@@ -1,12 +1,12 @@
 // What compactions leave behind is freed, and received snapshots are put in place, beside what else goes on.
 import { expect, test } from "bun:test";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { Collector } from "../testing/store-contract.ts";
 import { MemberMetrics } from "./metrics.ts";
 import { Store } from "./mod.ts";
-import { receivedPath } from "./snapshot/file.ts";
+import { receivedPath, snapshotPath } from "./snapshot/file.ts";
 import { Snapshots } from "./snapshots.ts";
 import { StateMachine } from "./state.ts";
 
@@ -71,7 +71,7 @@ test("the state before is there, with turns for others, until all of a received 
     const own = new StateMachine();
     own.mvcc.write(() => own.mvcc.put("before", bytes("x"), 0n));
     const snapshots = new Snapshots(mkdirIn(dir, "own"), own, 512, new MemberMetrics());
-    copyFileSync(path, receivedPath(snapshots.dir));
+    copyFileSync(path, receivedPath(snapshots.dir, meta));
     const seen = new Set<string>();
     let turns = 0;
     let installed = false;
@@ -89,6 +89,39 @@ test("the state before is there, with turns for others, until all of a received 
     // A chunk has at most some 500 versions.
     expect(turns).toBeGreaterThan(KEYS / 1000);
     expect([own.index, own.term]).toEqual([KEYS, 1]);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+test("a snapshot that comes in while an older one is put in place waits for its turn, whole", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "kubun-installed-"));
+  try {
+    const leader = new StateMachine();
+    leader.term = 1;
+    const written = new Snapshots(mkdirIn(dir, "leader"), leader, 512, new MemberMetrics());
+    const own = new StateMachine();
+    const snapshots = new Snapshots(mkdirIn(dir, "own"), own, 512, new MemberMetrics());
+    const receive = async () => {
+      leader.mvcc.write(() => leader.mvcc.put("k", bytes(String(++leader.index)), 0n));
+      const { path, meta } = await written.take();
+      copyFileSync(path, receivedPath(snapshots.dir, meta));
+      return meta;
+    };
+    const first = await receive();
+    const installing = snapshots.install(first);
+    const second = await receive();
+    await installing;
+    expect([own.index, own.mvcc.revision]).toEqual([1, 2]);
+    await snapshots.install(second);
+    expect([own.index, own.mvcc.revision]).toEqual([2, 3]);
+    expect(readdirSync(snapshots.dir)).toEqual([basename(snapshotPath(snapshots.dir, second))]);
+
+    // An older one that nobody asks for any more goes with the next that is written.
+    writeFileSync(receivedPath(snapshots.dir, first), "");
+    own.index = 3;
+    const { path } = await snapshots.take();
+    expect(readdirSync(snapshots.dir)).toEqual([basename(path)]);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }

@@ -1,15 +1,13 @@
 // A member's snapshots: written when the log has grown, read at the start, sent
 // to members that are far behind, and put in place of the state when one comes;
 // and what has to keep still meanwhile, the freeing of what was compacted.
-import { existsSync, mkdirSync, readdirSync, renameSync } from "node:fs";
-import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { syncDirectory } from "../platform/files.ts";
 import { logger } from "../platform/log.ts";
 import type { MemberMetrics } from "./metrics.ts";
 import type { SnapshotMeta } from "./raft/types.ts";
 import { SnapshotLoader, snapshotOf } from "./snapshot/content.ts";
-import { newestSnapshot, readSnapshot, receivedPath, type SnapshotId, snapshotPath, writeSnapshot } from "./snapshot/file.ts";
+import { newestSnapshot, readSnapshot, receivedPath, removeOlder, type SnapshotId, snapshotPath, writeSnapshot } from "./snapshot/file.ts";
 import { StateMachine } from "./state.ts";
 
 export interface TakenSnapshot {
@@ -85,7 +83,7 @@ export class Snapshots {
     await this.#taking?.catch(() => {});
     await this.#pruning;
     const path = snapshotPath(this.dir, meta);
-    const received = receivedPath(this.dir);
+    const received = receivedPath(this.dir, meta);
     if (existsSync(received)) {
       renameSync(received, path);
       syncDirectory(this.dir);
@@ -93,8 +91,7 @@ export class Snapshots {
     const next = new StateMachine();
     await this.#read(path, meta, next, nextTurn);
     this.#state.adopt(next);
-    // Large files take their time.
-    for (const name of readdirSync(this.dir)) if (join(this.dir, name) !== path) await rm(join(this.dir, name), { force: true });
+    await removeOlder(this.dir, meta);
   }
 
   /** Frees compacted versions in slices; not while anybody reads them. */
@@ -146,9 +143,12 @@ export class Snapshots {
     const { id, chunks } = snapshotOf(this.#state);
     const meta = { ...id, configuration: this.#state.membership.configuration };
     const path = await this.#metrics.timed(this.#metrics.snapSave, () => writeSnapshot(this.dir, id, chunks, this.#metrics));
-    this.#newest = { path, meta };
+    // Known before the older one goes, which somebody may be about to open.
+    const taken = { path, meta };
+    this.#newest = taken;
+    await removeOlder(this.dir, id);
     logger("etcd").info("Wrote a snapshot", { index: id.index, revision: this.#state.mvcc.revision }, 2);
-    return this.#newest;
+    return taken;
   }
 
   /**

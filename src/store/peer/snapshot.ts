@@ -9,7 +9,7 @@ import { type Client, Code, RpcError } from "../../rpc/types.ts";
 import type { InstallSnapshot } from "../raft/messages.ts";
 import type { SnapshotMeta } from "../raft/types.ts";
 import { decodeMeta, encodeMeta } from "../raft/wire.ts";
-import { receivedPath } from "../snapshot/file.ts";
+import { partPath, receivedPath } from "../snapshot/file.ts";
 import { crc32c } from "../wal/crc32c.ts";
 import { dataSync } from "../wal/files.ts";
 import type { Identity } from "../wal/format.ts";
@@ -60,7 +60,7 @@ export async function receiveSnapshot(
   chunks: AsyncIterable<SnapshotChunk>,
   synced: Histogram,
 ): Promise<InstallSnapshot> {
-  const temporary = `${receivedPath(dir)}.part.snap.tmp`;
+  const temporary = partPath(dir);
   const fd = openSync(temporary, "w", 0o600);
   let message: InstallSnapshot | undefined;
   let bytes = 0;
@@ -93,7 +93,7 @@ export async function receiveSnapshot(
   } finally {
     closeSync(fd);
   }
-  renameSync(temporary, receivedPath(dir));
+  renameSync(temporary, receivedPath(dir, message.meta));
   return message;
 }
 

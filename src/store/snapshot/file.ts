@@ -2,7 +2,8 @@
 // chunks of { bytes u32 | crc32c u32 | CBOR }. The last chunk says how many
 // there were, so that a file cut short is known.
 import { closeSync, fstatSync, openSync, readdirSync, renameSync, rmSync, writeSync } from "node:fs";
-import { basename, join } from "node:path";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { syncDirectory } from "../../platform/files.ts";
 import type { Histogram } from "../../platform/metrics.ts";
 import { crc32c } from "../wal/crc32c.ts";
@@ -15,6 +16,7 @@ const FORMAT_VERSION = 3;
 const HEADER = 16;
 const CHUNK_HEADER = 8;
 const NAME = /^([0-9a-f]{16})-([0-9a-f]{16})\.snap$/;
+const NAME_OR_RECEIVED = /^[0-9a-f]{16}-([0-9a-f]{16})\.(?:received\.snap\.tmp|snap)$/;
 
 /** A snapshot holds everything up to an entry of the log. */
 export interface SnapshotId {
@@ -22,10 +24,15 @@ export interface SnapshotId {
   term: number;
 }
 
-export const snapshotPath = (dir: string, id: SnapshotId) => join(dir, `${hex(id.term)}-${hex(id.index)}.snap`);
+export const snapshotPath = (dir: string, id: SnapshotId) => join(dir, `${nameOf(id)}.snap`);
 
-/** Where one that another member sends waits; removed at the next start when nobody came for it. */
-export const receivedPath = (dir: string) => join(dir, "received.snap.tmp");
+/** Where one that another member sent waits to be installed, while the next may come in; removed at the next start when nobody came for it. */
+export const receivedPath = (dir: string, id: SnapshotId) => join(dir, `${nameOf(id)}.received.snap.tmp`);
+
+let parts = 0;
+
+/** Where one is written while it comes in: two leaders may be sending at the same time. */
+export const partPath = (dir: string) => join(dir, `${++parts}.part.snap.tmp`);
 
 /** The newest snapshot of a directory. Also removes what an interrupted write left. */
 export function newestSnapshot(dir: string): (SnapshotId & { path: string }) | undefined {
@@ -38,6 +45,16 @@ export function newestSnapshot(dir: string): (SnapshotId & { path: string }) | u
     if (!newest || found.index > newest.index) newest = found;
   }
   return newest;
+}
+
+/** Removes the snapshots that the one at `id` stands for as well; what is newer waits to be installed. */
+export async function removeOlder(dir: string, id: SnapshotId): Promise<void> {
+  const own = `${nameOf(id)}.snap`;
+  for (const name of readdirSync(dir)) {
+    const index = NAME_OR_RECEIVED.exec(name)?.[1];
+    // Large files take their time.
+    if (index !== undefined && name !== own && Number.parseInt(index, 16) <= id.index) await rm(join(dir, name), { force: true });
+  }
 }
 
 async function codec() {
@@ -54,7 +71,7 @@ export interface WriteTimes {
 
 /**
  * Writes a snapshot aside and gives it its name once it is durable. Yields to
- * the event loop between chunks. Older snapshots are removed.
+ * the event loop between chunks.
  */
 export async function writeSnapshot(dir: string, id: SnapshotId, chunks: Iterable<unknown>, times?: WriteTimes): Promise<string> {
   const { encode } = bound(await codec());
@@ -101,7 +118,6 @@ export async function writeSnapshot(dir: string, id: SnapshotId, chunks: Iterabl
   }
   renameSync(temporary, path);
   syncDirectory(dir);
-  for (const name of readdirSync(dir)) if (NAME.test(name) && name !== basename(path)) rmSync(join(dir, name), { force: true });
   return path;
 }
 
@@ -153,5 +169,7 @@ function bound(e: { encode(value: unknown): Uint8Array; decode(bytes: Uint8Array
 function writeAll(fd: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at);
 }
+
+const nameOf = ({ term, index }: SnapshotId) => `${hex(term)}-${hex(index)}`;
 
 const hex = (n: number) => n.toString(16).padStart(16, "0");
