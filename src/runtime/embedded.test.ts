@@ -1,11 +1,12 @@
 // The embedded runtime with real runc, conmon and CNI plugins, over gRPC.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../platform/process.ts";
 import { ContainerEventType, ContainerState, NamespaceMode, PodSandboxState } from "../rpc/gen/cri/runtime_pb.ts";
 import { Code, RpcError } from "../rpc/types.ts";
 import { freePort } from "../testing/ports.ts";
+import * as layout from "./layout.ts";
 import { removeAll } from "./remove-all.ts";
 import { machineState, missing, TestHost } from "./testing/host.ts";
 import { ended, logOf, podConfig, runPod, startContainer, statusOf, until } from "./testing/pods.ts";
@@ -57,6 +58,21 @@ describe.skipIf(reason !== undefined)("embedded runtime", () => {
     await host.runtime.removePodSandbox({ podSandboxId: pod.id });
     expect((await refused(host.runtime.podSandboxStatus({ podSandboxId: pod.id }))).code).toBe(Code.NotFound);
     expect((await refused(host.runtime.containerStatus({ containerId: id }))).code).toBe(Code.NotFound);
+  });
+
+  test("a container ends no earlier than it began, though the exit file's time is of a coarser clock", async () => {
+    const pod = await runPod(host);
+    const id = await startContainer(host, pod, "sleep 60");
+    const exits = layout.exits(host.options);
+    const written = join(exits, `${id}.written`);
+    writeFileSync(written, "3");
+    const { startedAt } = await statusOf(host, id);
+    const early = Number(startedAt / 1_000_000n - 2n) / 1000;
+    utimesSync(written, early, early);
+    renameSync(written, join(exits, id));
+    const exit = await ended(host, id);
+    expect([exit.exitCode, exit.startedAt, exit.finishedAt]).toEqual([3, startedAt, startedAt]);
+    await host.runtime.removePodSandbox({ podSandboxId: pod.id });
   });
 
   test("stopping asks first and kills after the grace period", async () => {

@@ -366,7 +366,8 @@ export class Containers {
   #finish(entry: Entry, exit: Exit): void {
     const { record } = entry;
     if (record.exit !== undefined) return;
-    record.exit = exit;
+    // A file's time is the kernel's coarse clock's, which is some milliseconds behind.
+    record.exit = record.startedAt !== undefined && exit.at < record.startedAt ? { ...exit, at: record.startedAt } : exit;
     if (existsSync(this.dir(record))) this.#save(record);
     entry.reaping = this.#reap(record).catch((error: unknown) => {
       this.#options.log.error("Can't clean up after a container", error, { containerID: record.id });
