@@ -15,7 +15,7 @@ interface Asked {
 }
 
 /** A connection whose requests are written down; what is sent gathers in `sent`. */
-function open(options: { upgrades?: boolean; answer?: (asked: Asked) => void; holdOutput?: boolean } = {}) {
+function open(options: { upgrades?: boolean; answer?: (asked: Asked) => void; maxHead?: number } = {}) {
   const requests: Asked[] = [];
   const pauses: boolean[] = [];
   const upgraded: { fields: string[]; rest: string; unsent: string }[] = [];
@@ -46,6 +46,7 @@ function open(options: { upgrades?: boolean; answer?: (asked: Asked) => void; ho
       pause: (paused) => void pauses.push(paused),
     },
     "https",
+    { maxHead: options.maxHead },
   );
   const take = (most = Number.POSITIVE_INFINITY) => {
     const { output } = connection;
@@ -178,12 +179,48 @@ test("requests behind each other are answered one by one, in order", async () =>
   expect(c.sent).toBe(OK.repeat(3));
 });
 
-test("what comes too far ahead of its answer ends the connection", async () => {
+test("what comes too far ahead of its answer is not read until that is whole", async () => {
   const c = open();
   await c.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-  await c.say("x".repeat(300_000));
-  expect(c.sent).toStartWith("HTTP/1.1 413 ");
-  expect(c.requests[0]!.failure).toBeDefined();
+  await c.say(`POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n${"x".repeat(300_000)}`);
+  expect([c.pauses, c.sent]).toEqual([[true], ""]);
+  ok(c.requests[0]!);
+  await c.say("");
+  expect(c.requests[1]!.body).toHaveLength(300_000);
+  ok(c.requests[1]!);
+  await c.say("");
+  expect(c.pauses.at(-1)).toBe(false);
+  expect(c.sent).toBe(OK.repeat(2));
+});
+
+test("requests are not answered while the answers before wait for the client", async () => {
+  const large = Buffer.alloc(1_000_000, "x");
+  const c = open({
+    answer({ exchange }) {
+      exchange.sendHeaders([":status", "200", "content-length", String(large.length)]);
+      exchange.sendData(large, true);
+    },
+  });
+  await c.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100));
+  expect(c.requests.length).toBe(1);
+  expect(c.connection.backlog).toBeLessThan(1_100_000);
+  while (c.connection.backlog > 0) {
+    c.take(100_000);
+    await c.say("");
+    expect(c.connection.backlog).toBeLessThan(1_400_000);
+  }
+  expect(c.requests.length).toBe(100);
+});
+
+test("a head may be as long as the server wants it", async () => {
+  for (const [maxHead, status] of [
+    [undefined, 431],
+    [1024 * 1024, 200],
+  ] as const) {
+    const c = open({ answer: ok, maxHead });
+    await c.say(`GET /?${"x".repeat(500_000)} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    expect(c.sent).toStartWith(`HTTP/1.1 ${status} `);
+  }
 });
 
 test("who says close, or speaks HTTP/1.0, has one request, unless it asks to keep the connection", async () => {
@@ -253,6 +290,10 @@ test("a client that waits for 100 gets it when its body is wanted, and is sent a
   await unwanted.say("hiGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
   expect(unwanted.sent).toBe("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
   expect(unwanted.requests).toHaveLength(1);
+  // Without a body there is nothing to wait for.
+  const none = open({ answer: ok });
+  await none.say("GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n");
+  expect(none.sent).toBe(OK);
 });
 
 test("what is left of a body after its answer is dropped, up to a limit", async () => {
@@ -317,8 +358,15 @@ test("a client that closes its half has its answer still, but none that has no e
   whole.connection.inputEnded();
   expect(whole.connection.ended).toBe(false);
   ok(whole.requests[0]!);
+  await whole.say("");
   expect(whole.sent).toContain("\r\n\r\nok");
   expect(whole.connection.ended).toBe(true);
+  const several = open({ answer: ok });
+  await several.say("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /half");
+  several.connection.inputEnded();
+  for (let i = 0; i < 3; i++) await several.say("");
+  expect(several.sent).toBe(OK.repeat(2));
+  expect(several.connection.ended).toBe(true);
   const watch = open();
   await watch.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
   watch.requests[0]!.exchange.sendHeaders([":status", "200"]);
@@ -333,11 +381,11 @@ test("a client that closes its half has its answer still, but none that has no e
 
 test("an answer that breaks off does not look whole, and nothing is mixed into it", async () => {
   const c = open();
-  await c.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  await c.say(`${POST}Transfer-Encoding: chunked\r\n\r\n`);
   const { exchange } = c.requests[0]!;
   exchange.sendHeaders([":status", "200"]);
   exchange.sendData(Buffer.from("part"));
-  await c.say("x".repeat(300_000));
+  await c.say("no size\r\n");
   exchange.end();
   expect(c.sent).toBe("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\npart\r\n");
   const reset = open();

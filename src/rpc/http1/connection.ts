@@ -25,9 +25,13 @@ export interface Http1Events {
   pause?(paused: boolean): void;
 }
 
-const MAX_HEAD = 64 * 1024;
+export interface Http1Options {
+  /** Bytes of a request's head. Default 64 KiB. */
+  maxHead?: number;
+}
+
 const MAX_EMPTY_LINES = 4;
-/** What may come before the answer to a request is whole. */
+/** What is read ahead while the answer to a request is not whole. */
 const MAX_PIPELINED = 256 * 1024;
 const HIGH_WATER = 256 * 1024;
 /** Bytes of a body that its reader has not used. */
@@ -45,6 +49,7 @@ export class Http1Connection implements TurnOwner {
   progress = 0;
   readonly #events: Http1Events;
   readonly #scheme: string;
+  readonly #maxHead: number;
   readonly #input = new Input();
   #turn: Turn | undefined;
   #body: BodyReader | undefined;
@@ -52,14 +57,17 @@ export class Http1Connection implements TurnOwner {
   #discard = 0;
   #unread = 0;
   #paused = false;
+  /** The client sends nothing more. */
+  #inputEnded = false;
   /** Waits for room in output; the first item starts at #queueOffset. */
   readonly #queue: Uint8Array[] = [];
   #queueOffset = 0;
   #queued = 0;
 
-  constructor(events: Http1Events, scheme: string) {
+  constructor(events: Http1Events, scheme: string, { maxHead = 64 * 1024 }: Http1Options = {}) {
     this.#events = events;
     this.#scheme = scheme;
+    this.#maxHead = maxHead;
   }
 
   receive(chunk: Uint8Array): void {
@@ -70,15 +78,17 @@ export class Http1Connection implements TurnOwner {
     } catch (error) {
       this.#refuse(error instanceof Refusal ? error : new Refusal(500, "internal error"));
     }
+    if (this.#inputEnded && !this.ended && !this.#waits) this.finish();
   }
 
-  /** The client sends nothing more: what it has asked is answered still, unless the answer would have no end. */
+  /** The client sends nothing more: what it has asked is answered still, unless an answer would have no end. */
   inputEnded(): void {
     if (this.ended) return;
-    this.draining = true;
-    if (this.#turn && !this.#body && !this.#turn.endless) return;
-    this.#turn?.fail(new Http2Error(ErrorCode.CANCEL, "the client closed its side of the connection"));
-    this.finish();
+    this.#inputEnded = true;
+    if (this.#turn && (this.#body || this.#turn.endless)) {
+      this.#turn.fail(new Http2Error(ErrorCode.CANCEL, "the client closed its side of the connection"));
+      this.finish();
+    } else this.receive(NOTHING);
   }
 
   /** Ends after the request that runs. */
@@ -107,9 +117,13 @@ export class Http1Connection implements TurnOwner {
     this.output.taken(bytes);
     this.#fill();
     if (this.output.length === 0) this.#turn?.drained();
+    if (this.#queued === 0 && !this.#turn && !this.ended && this.#input.length > 0) queueMicrotask(() => this.receive(NOTHING));
   }
 
-  // TurnOwner
+  /** No further request is read: there is one already, or answers that the client does not take. */
+  get #waits(): boolean {
+    return this.#turn !== undefined || this.#queued > 0;
+  }
 
   finish(): void {
     this.ended = true;
@@ -117,6 +131,13 @@ export class Http1Connection implements TurnOwner {
     // What still comes is read and dropped, until the peer has seen the end.
     this.#pause(false);
     this.#events.wake();
+  }
+
+  // TurnOwner
+
+  abandon(): void {
+    this.#queue.length = this.#queued = this.#queueOffset = 0;
+    this.finish();
   }
 
   write(data: Uint8Array): boolean {
@@ -141,7 +162,7 @@ export class Http1Connection implements TurnOwner {
     if (!keep || this.draining) return this.finish();
     this.#discard = MAX_DISCARD;
     this.#pause(false);
-    if (this.#body || this.#input.length > 0) queueMicrotask(() => this.receive(NOTHING));
+    if (this.#body || this.#inputEnded || this.#input.length > 0) queueMicrotask(() => this.receive(NOTHING));
   }
 
   consumed(turn: Turn, bytes: number): void {
@@ -186,13 +207,14 @@ export class Http1Connection implements TurnOwner {
   #step(): boolean {
     if (this.#body) return this.#readBody(this.#body);
     const input = this.#input;
-    if (this.#turn) {
-      if (input.length > MAX_PIPELINED) throw new Refusal(413, "too many requests ahead of their answers");
+    if (this.#waits) {
+      if (input.length > MAX_PIPELINED) this.#pause(true);
       return false;
     }
+    this.#pause(false);
     if (input.skipEmptyLines() > MAX_EMPTY_LINES) throw new Refusal(400, "malformed request line");
     const text = input.length > 0 ? input.head() : undefined;
-    if ((text ?? input).length > MAX_HEAD) throw new Refusal(431, "the head is too long");
+    if ((text ?? input).length > this.#maxHead) throw new Refusal(431, "the head is too long");
     if (text === undefined) return false;
     this.#start(readHead(text, this.#scheme));
     return true;

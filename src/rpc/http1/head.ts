@@ -106,7 +106,7 @@ export function readHead(text: string, scheme: string): Head {
     minor,
     keep: !close,
     length: chunked ? "chunked" : (length ?? 0),
-    expects,
+    expects: expects && (chunked || (length ?? 0) > 0),
     upgrade: wantsUpgrade && minor === 1 ? upgrade : undefined,
   };
 }

@@ -11,8 +11,8 @@ export interface TurnOwner {
   readonly reusable: boolean;
   /** The answer is whole. */
   done(turn: Turn, keep: boolean): void;
-  /** The answer breaks off. */
-  finish(): void;
+  /** The answer breaks off, and what of it waits is dropped. */
+  abandon(): void;
   consumed(turn: Turn, bytes: number): void;
 }
 
@@ -119,7 +119,7 @@ export class Turn implements Exchange {
   reset(_code: ErrorCode): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#owner.finish();
+    this.#owner.abandon();
   }
 
   /** What was written has gone. */

@@ -4,7 +4,7 @@ import type { Stream, StreamListener } from "./stream.ts";
 export interface ConnectionOptions {
   /** Streams that the peer may have open. Default 1000; a client allows none. */
   maxConcurrentStreams?: number;
-  /** Bytes of a decoded header list. Default 64 KiB. */
+  /** Bytes of a decoded header list, or of a head of HTTP/1.1. Default 64 KiB. */
   maxHeaderListSize?: number;
   /** Bytes that a peer may send on a stream before it is given more. Default 1 MiB. */
   streamWindow?: number;

@@ -48,6 +48,8 @@ export interface ListenOptions extends ConnectionOptions {
   upgrades?: Upgrades;
   /** Share of the requests of HTTP/2 after which their connection is drained, 0 to 1, so that clients spread over servers. Default 0. */
   goawayChance?: number;
+  /** Milliseconds of silence after which the kernel asks whether the peer is there. Default: it never does. */
+  tcpKeepAlive?: number;
   /** A handshake that failed: bad TLS, or a certificate that is not admitted. */
   handshakeFailed?(error: Error | undefined, address: string): void;
 }
@@ -55,8 +57,10 @@ export interface ListenOptions extends ConnectionOptions {
 export interface Http2Listener {
   /** With the port that was picked, where 0 was asked for. */
   readonly address: Address;
+  /** Accepts no more connections, and takes no more requests on those that are there. */
+  drain(): void;
   /**
-   * Takes no more requests and resolves when those that run have ended, or
+   * The same, and resolves when those that run have ended, or
    * after `grace` milliseconds (default 0: they are cut off).
    */
   close(grace?: number): Promise<void>;
@@ -70,7 +74,7 @@ class SocketPeer implements Peer {
   certificateError: string | undefined;
   constructor(socket: Socket<unknown>, unix: boolean) {
     this.#socket = socket;
-    this.address = unix ? "@" : `${socket.remoteAddress}:${socket.remotePort}`;
+    this.address = unix ? "@" : addressOf(socket);
   }
   get certificate(): Uint8Array | undefined {
     if (this.#certificate === undefined) {
@@ -88,6 +92,11 @@ class SocketPeer implements Peer {
   }
 }
 
+/** "127.0.0.1:40000" or "[::1]:40000". */
+function addressOf({ remoteAddress: host, remotePort }: Socket<unknown>): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${remotePort}`;
+}
+
 /** Whoever has the socket: a session of HTTP, or what it has become. */
 type Owner = Session | Tunnel;
 
@@ -100,6 +109,7 @@ export async function listen(address: Address, options: ListenOptions): Promise<
   const certificateErrors = new WeakMap<object, string>();
   const { goawayChance = 0, upgrades } = options;
   let closing = false;
+  let ending = false;
   let allClosed: (() => void) | undefined;
 
   const own = (socket: Socket<Owner | undefined>, owner: Owner) => {
@@ -162,17 +172,21 @@ export async function listen(address: Address, options: ListenOptions): Promise<
         pause: (paused) => void (paused ? socket.pause() : socket.resume()),
       },
       options.tls ? "https" : "http",
+      { maxHead: options.maxHeaderListSize },
     );
 
   const handler: SocketHandler<Owner | undefined> = {
     binaryType: "uint8array",
     open(socket) {
-      if (!unix) socket.setNoDelay(true);
+      if (!unix) {
+        socket.setNoDelay(true);
+        if (options.tcpKeepAlive) socket.setKeepAlive(true, options.tcpKeepAlive);
+      }
       lobby.enter(socket);
       if (!options.tls && !options.request1) start(socket, 2);
     },
     handshake(socket, success, error) {
-      const failed = () => options.handshakeFailed?.(error ?? undefined, `${socket.remoteAddress}:${socket.remotePort}`);
+      const failed = () => options.handshakeFailed?.(error ?? undefined, addressOf(socket));
       if (!success) failed();
       // A certificate that was given has to be right even where none is asked for.
       const wrong = options.tls?.clientCa && error && (options.tls.requireClientCert || socket.getPeerCertificate()?.raw);
@@ -224,18 +238,24 @@ export async function listen(address: Address, options: ListenOptions): Promise<
         });
   if (unix) await removeStaleSocket(address.unix);
   const listener = open();
+  const drain = () => {
+    if (closing) return;
+    closing = true;
+    listener.stop(false);
+    lobby.close();
+    if (unix) removeSocket(address.unix);
+    for (const owner of owners) owner.connection.drain();
+  };
   return {
     address: unix ? address : { host: address.host, port: (listener as { port: number }).port },
+    drain,
     async close(grace = 0) {
-      if (closing) return;
-      closing = true;
-      listener.stop(false);
-      lobby.close();
-      if (unix) removeSocket(address.unix);
+      if (ending) return;
+      ending = true;
+      drain();
       if (owners.size === 0) return;
       const { promise, resolve } = Promise.withResolvers<void>();
       allClosed = resolve;
-      for (const owner of owners) owner.connection.drain();
       const cutOff = setTimeout(() => {
         for (const owner of owners) {
           owner.terminate();

@@ -20,6 +20,8 @@ export interface DecodedBlock {
 /** Blocks of at most so many bytes are kept when decoded, and so many of them. */
 const CACHED_SIZE = 256;
 const CACHED = 64;
+/** Longer strings are decoded in memory of their own. */
+const KEPT_SCRATCH = 16 * 1024;
 
 const TEXT = new Uint8Array(128);
 for (const c of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") TEXT[c.charCodeAt(0)] = 1;
@@ -200,10 +202,16 @@ export class HpackDecoder {
     if (end > this.#end) throw corrupt("string cut off");
     this.#at = end;
     if (!huffman) return latin1(this.#bytes, start, end);
-    if (this.#scratch.length < length * 2) this.#scratch = new Uint8Array(Math.max(256, length * 2));
-    const decoded = huffmanDecode(this.#bytes, start, end, this.#scratch);
+    // One long string must not hold its memory for the life of the connection.
+    const scratch = length > KEPT_SCRATCH ? new Uint8Array(length * 2) : this.#room(length * 2);
+    const decoded = huffmanDecode(this.#bytes, start, end, scratch);
     if (decoded < 0) throw corrupt("Huffman code");
-    return latin1(this.#scratch, 0, decoded);
+    return latin1(scratch, 0, decoded);
+  }
+
+  #room(length: number): Uint8Array {
+    if (this.#scratch.length < length) this.#scratch = new Uint8Array(Math.max(256, length));
+    return this.#scratch;
   }
 }
 
