@@ -71,6 +71,14 @@ export class Api {
     return found;
   }
 
+  /** Whether there is something of that name to ask for. */
+  serves(target: Target): boolean {
+    const { group, version, resource, subresource } = target;
+    if (this.#virtual.has(`${group}/${version}/${resource}`)) return subresource === undefined;
+    const found = this.registry.resources.find(group, version, resource);
+    return found !== undefined && (subresource === undefined || found.info.subresources.includes(subresource));
+  }
+
   virtual(target: Target): VirtualResource | undefined {
     return this.#virtual.get(`${target.group}/${target.version}/${target.resource}`);
   }

@@ -88,6 +88,10 @@ export interface ApiServerOptions {
   maxStreams?: number;
   /** Share of the requests of HTTP/2 after which their client is asked to connect anew; 0. */
   goawayChance?: number;
+  /** Milliseconds for a request other than a watch, a log or a stream; 60 000. */
+  requestTimeout?: number;
+  /** Milliseconds for which a server that is told to end goes on, while /readyz says that it will; 0. */
+  shutdownDelay?: number;
   now?: () => number;
 }
 
@@ -204,7 +208,10 @@ export class ApiServer implements Component {
       tls: this.#options.tls,
       maxStreams: this.#options.maxStreams,
       goawayChance: this.#options.goawayChance,
+      requestTimeout: this.#options.requestTimeout,
       handler: (request) => app.fetch(request),
+      late: (request) => app.late(request),
+      handshakeFailed: () => app.metrics.handshakeFailed(),
       upgrade: (request, socket, head) => void app.upgrade(request, socket, head),
     });
     const bound = await listener.listen();
@@ -257,14 +264,17 @@ export class ApiServer implements Component {
     });
   }
 
+  /** As upstream: /readyz first, clients with time to notice, watches, requests under way, and only then what they stand on. */
   async stop(): Promise<void> {
-    this.#problem = "stopped";
+    const { shutdownDelay = 0, requestTimeout = 60_000 } = this.#options;
+    this.#problem = "process is shutting down";
     await this.#endpoints?.stop();
+    if (shutdownDelay > 0 && this.#listeners.length > 0) await Bun.sleep(shutdownDelay);
+    await Promise.all(this.#listeners.splice(0).map((l) => l.close(requestTimeout)));
     for (const compactor of this.#compactors) compactor.stop();
     this.#sizes.stop();
     this.#services.stop();
     this.#storages.stop();
-    await Promise.all(this.#listeners.splice(0).map((l) => l.close(200)));
   }
 }
 

@@ -107,6 +107,8 @@ export default command({
     "max-mutating-requests-inflight": integer("N", 200, "writing requests worked on at once", [1, 1_000_000]),
     "http2-max-streams-per-connection": integer("N", 0, "requests that an HTTP/2 connection may have open; 0 for 100", [0, 1_000_000]),
     "goaway-chance": goawayChance,
+    "request-timeout": duration(60_000, "how long a request other than a watch, a log or a stream may take"),
+    "shutdown-delay-duration": duration(0, "how long to go on after a signal to end, while /readyz fails and all else is served"),
     "allow-privileged": allowPrivileged,
     v: verbosity,
   },
@@ -171,6 +173,8 @@ export default command({
       maxMutatingRequestsInFlight: o["max-mutating-requests-inflight"],
       maxStreams: o["http2-max-streams-per-connection"] || undefined,
       goawayChance: o["goaway-chance"],
+      requestTimeout: o["request-timeout"] || 60_000,
+      shutdownDelay: o["shutdown-delay-duration"],
     };
     try {
       const ended = untilSignal();

@@ -2,21 +2,21 @@
 // and then the path's own handler. Hono routes.
 import type { Duplex } from "node:stream";
 import { Hono } from "hono";
-import { internalError, StatusError, unauthorized } from "../../api/status.ts";
+import { internalError, StatusError, timeout, unauthorized } from "../../api/status.ts";
 import { logger } from "../../platform/log.ts";
 import { type Api, unknownPath } from "../api.ts";
 import type { Authenticator } from "../auth/authenticator.ts";
 import type { Connect } from "../kubelet/connect.ts";
 import { anonymous, type UserInfo } from "../request.ts";
 import type { StorageSizes } from "../storage/sizes.ts";
+import { type Asked, ask, isRead, labelsOf } from "./asked.ts";
 import type { Documents } from "./documents.ts";
 import { type HealthChecks, health } from "./health.ts";
 import { impersonated } from "./impersonation.ts";
 import type { Incoming } from "./incoming.ts";
 import type { InFlight } from "./inflight.ts";
-import { ApiMetrics, type RequestLabels } from "./metrics.ts";
-import { isOldWatch, type ResourcePath, resourcePath } from "./path.ts";
-import { wantsWatch } from "./query.ts";
+import { ApiMetrics } from "./metrics.ts";
+import { documentPath, isOldWatch } from "./path.ts";
 import { json, Reply } from "./reply.ts";
 import { handleResource } from "./resources.ts";
 
@@ -34,19 +34,12 @@ export interface AppOptions {
   connect: Connect;
 }
 
-interface Asked {
+interface Routed extends Asked {
   incoming: Incoming;
   user: UserInfo;
-  path: string;
-  query: URLSearchParams;
-  target: ResourcePath | undefined;
-  watch: boolean;
 }
 
-type Env = { Bindings: Asked };
-
-const noQuery = new URLSearchParams();
-const isRead = (method: string) => method === "GET" || method === "HEAD";
+type Env = { Bindings: Routed };
 
 export class App {
   readonly #options: AppOptions;
@@ -60,52 +53,76 @@ export class App {
 
   /** Answers a request of somebody who is known already. */
   async fetchAs(user: UserInfo, incoming: Incoming): Promise<Response> {
-    const asked = read(incoming);
+    const asked = ask(incoming);
     if (!asked.target) this.#options.api.check({ user, verb: incoming.method.toLowerCase(), path: asked.path });
-    return this.#hono.fetch(incoming as unknown as Request, { incoming, user, ...asked });
+    return this.#route(incoming, user, asked);
   }
 
   /** Answers a request; never rejects. */
   async fetch(incoming: Incoming): Promise<Response> {
     const started = performance.now();
-    const { path, query, target, watch } = read(incoming);
     const { api, inflight, connect } = this.#options;
-    const long = watch || (target !== undefined && connect.handles(target));
-    const labels = labelsOf(incoming.method, target, watch);
+    let asked: Asked | undefined;
     let leave: (() => void) | undefined;
     let reply: Response;
     try {
+      asked = ask(incoming);
+      const { target, watch, path } = asked;
+      incoming.unhurried = watch || (target !== undefined && connect.handles(target));
       const user = await this.#who(incoming);
-      if (!long) leave = inflight.enter(!isRead(incoming.method));
+      if (!incoming.unhurried) leave = inflight.enter(!isRead(incoming.method));
       if (!target) api.check({ user, verb: incoming.method.toLowerCase(), path });
-      reply = await this.#hono.fetch(incoming as unknown as Request, { incoming, user, path, query, target, watch });
+      reply = await this.#route(incoming, user, asked);
     } catch (error) {
-      reply = failure(error, path);
-    } finally {
-      leave?.();
+      reply = failure(error, incoming);
     }
     const code = reply instanceof Reply ? reply.code : reply.status;
-    this.metrics.observe(labels, code, long ? undefined : (performance.now() - started) / 1000);
+    const labels = labelsOf(incoming.method, this.#served(asked));
+    const left = incoming.unhurried ? this.metrics.enter(labels) : leave;
+    incoming.onDone = (bytes) => {
+      left?.();
+      this.metrics.observe(labels, code, (performance.now() - started) / 1000, bytes);
+    };
     return reply;
+  }
+
+  /** The answer to a request that takes longer than it may. */
+  late(incoming: Incoming): Response {
+    return failure(timeout("request did not complete within the allotted timeout"), incoming);
+  }
+
+  #route(incoming: Incoming, user: UserInfo, asked: Asked): Response | Promise<Response> {
+    // Hono would make a Response without a body, and without what stands beside it, of the answer to HEAD.
+    const request = incoming.method === "HEAD" ? { method: "GET", url: incoming.url } : incoming;
+    return this.#hono.fetch(request as Request, { incoming, user, ...asked });
+  }
+
+  /** What is asked for, where it is something that is served. */
+  #served(asked: Asked | undefined): Asked | undefined {
+    return asked?.target && !this.#options.api.serves(asked.target) ? undefined : asked;
   }
 
   /** Answers a request to upgrade the connection; never rejects. */
   async upgrade(incoming: Incoming, socket: Duplex, head: Uint8Array): Promise<void> {
-    const { path, query, target, watch } = read(incoming);
-    const labels = { ...labelsOf(incoming.method, target, watch), verb: "CONNECT" };
-    this.metrics.longRunning(labels, 1);
+    const started = performance.now();
+    let asked: Asked | undefined;
+    let code = 101;
+    let leave: (() => void) | undefined;
     try {
+      asked = ask(incoming);
+      const { query, target } = asked;
+      leave = this.metrics.enter(labelsOf("CONNECT", this.#served(asked)));
       const user = await this.#who(incoming);
       if (!target || !this.#options.connect.handles(target)) throw unknownPath();
       await this.#options.connect.upgrade({ incoming, context: { user }, target, query }, socket, head);
-      this.metrics.observe(labels, 101, undefined);
     } catch (error) {
-      const { code, payload } = failure(error, path);
-      this.metrics.observe(labels, code, undefined);
+      const { code: refused, payload } = failure(error, incoming);
+      code = refused;
       if (socket.writable) await refuse(incoming, socket, head, code, String(payload));
     } finally {
-      this.metrics.longRunning(labels, -1);
+      leave?.();
     }
+    this.metrics.observe(labelsOf("CONNECT", this.#served(asked)), code, (performance.now() - started) / 1000, 0);
   }
 
   async #who(incoming: Incoming): Promise<UserInfo> {
@@ -121,7 +138,7 @@ export class App {
 
   #routes(): Hono<Env> {
     const { api, documents, connect } = this.#options;
-    const app = new Hono<Env>();
+    const app = new Hono<Env>({ getPath: (_, bound) => documentPath((bound!.env as Asked).path) });
     const found = (reply: Reply | undefined): Reply => {
       if (!reply) throw unknownPath();
       return reply;
@@ -145,7 +162,7 @@ export class App {
     app.get("/apis/:group/:version", async (c) =>
       found(await documents.resources(c.req.param("group"), c.req.param("version"), c.env.incoming)),
     );
-    const resource = async ({ env }: { env: Asked }) => {
+    const resource = async ({ env }: { env: Routed }) => {
       const { incoming, user, query, target, path } = env;
       if (!target) throw unknownPath();
       if (connect.handles(target)) return connect.handle({ incoming, context: { user }, target, query });
@@ -153,8 +170,8 @@ export class App {
     };
     app.all("/api/*", resource);
     app.all("/apis/*", resource);
-    app.onError((error, c) => failure(error, c.env.path));
-    app.notFound((c) => failure(unknownPath(), c.env.path));
+    app.onError((error, c) => failure(error, c.env.incoming));
+    app.notFound((c) => failure(unknownPath(), c.env.incoming));
     return app;
   }
 
@@ -193,35 +210,13 @@ export class App {
   }
 }
 
-function read(incoming: Incoming): Omit<Asked, "user" | "incoming"> {
-  const { target: text } = incoming;
-  const at = text.indexOf("?");
-  const path = at < 0 ? text : text.slice(0, at);
-  const query = at < 0 ? noQuery : new URLSearchParams(text.slice(at + 1));
-  const target = path.startsWith("/api") ? resourcePath(path) : undefined;
-  const watch = target !== undefined && isRead(incoming.method) && (isOldWatch(path) || (wantsWatch(query) && !target.subresource));
-  return { path, query, target, watch };
-}
-
-function labelsOf(method: string, target: ResourcePath | undefined, watch: boolean): RequestLabels {
-  const { group = "", version = "", resource = "", subresource = "", name, namespace } = target ?? {};
-  const verb = watch
-    ? "WATCH"
-    : isRead(method) && target && !name
-      ? "LIST"
-      : method === "DELETE" && target && !name
-        ? "DELETECOLLECTION"
-        : method;
-  const scope = !target ? "" : name ? "resource" : namespace ? "namespace" : "cluster";
-  return { verb, group, version, resource, subresource, scope };
-}
-
 /** The Status of an error, as an answer. */
-function failure(error: unknown, path: string): Reply {
+function failure(error: unknown, incoming: Incoming): Reply {
   let status: StatusError;
   if (error instanceof StatusError) status = error;
   else {
-    log.error("A request failed", error, { path });
+    // Nobody is left to hear of what a client has broken off.
+    if (!incoming.rest.gone) log.error("A request failed", error, { path: incoming.target });
     status = internalError(error instanceof Error ? error.message : String(error));
   }
   const retry = status.status.details?.retryAfterSeconds;

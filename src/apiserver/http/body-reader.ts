@@ -23,6 +23,15 @@ interface Waiting {
 const NOTHING = new Uint8Array(0);
 /** Of a body that is too long, what is read nevertheless: few clients look for an answer before they have sent all. */
 const DRAINED = 16 * 1024 * 1024;
+/** What a stream of the body holds at most, beyond the last chunk. */
+const STREAMED = 256 * 1024;
+
+/** Takes a body as it comes. */
+interface Flow {
+  take(chunk: Uint8Array): void;
+  end(): void;
+  fail(error: BodyError): void;
+}
 
 export class BodyReader implements StreamListener {
   readonly #exchange: Exchange | undefined;
@@ -33,6 +42,7 @@ export class BodyReader implements StreamListener {
   /** It has been read, or has been too long: nothing of it is kept. */
   #closed = false;
   #waiting: Waiting | undefined;
+  #flow: Flow | undefined;
   #gone = false;
   #abort: AbortController | undefined;
   #wake: (() => void) | undefined;
@@ -77,13 +87,39 @@ export class BodyReader implements StreamListener {
       this.#close();
       return Promise.resolve(undefined);
     }
-    if (this.#complete) return Promise.resolve(this.#length > limit ? undefined : this.#close());
     this.#exchange?.proceed?.();
     this.#exchange?.consume(this.#length);
+    if (this.#complete) return Promise.resolve(this.#length > limit ? undefined : this.#close());
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#fail(new BodyError("request did not complete within requested timeout", true)), timeout);
       this.#waiting = { limit, resolve, reject, timer };
     });
+  }
+
+  /** The body as it comes, and no faster than it is read; in place of read(). It fails with a BodyError. */
+  stream(): ReadableStream<Uint8Array> {
+    this.#exchange?.proceed?.();
+    let owed = 0;
+    const start = (to: ReadableStreamDefaultController<Uint8Array>) => {
+      const take = (chunk: Uint8Array) => {
+        to.enqueue(chunk);
+        owed += chunk.length;
+        if ((to.desiredSize ?? 0) > 0) pull();
+      };
+      const before = this.#close();
+      if (before.length > 0) take(before);
+      if (this.#gone) return to.error(new BodyError("the client closed the request"));
+      if (this.#complete) return to.close();
+      this.#flow = { take, end: () => to.close(), fail: (error) => to.error(error) };
+    };
+    const pull = () => {
+      this.#exchange?.consume(owed);
+      owed = 0;
+    };
+    const cancel = () => {
+      this.#flow = undefined;
+    };
+    return new ReadableStream({ start, pull, cancel }, { highWaterMark: STREAMED, size: (chunk) => chunk?.length ?? 0 });
   }
 
   /** Returns what has come and keeps nothing any more. */
@@ -119,6 +155,11 @@ export class BodyReader implements StreamListener {
 
   data(chunk: Uint8Array, end: boolean): void {
     this.#complete ||= end;
+    if (this.#flow) {
+      if (chunk.length > 0) this.#flow.take(chunk);
+      if (end) this.#flow.end();
+      return;
+    }
     const waiting = this.#waiting;
     if (this.#closed && !waiting) return;
     this.#length += chunk.length;
@@ -138,8 +179,12 @@ export class BodyReader implements StreamListener {
   }
 
   failed(): void {
+    if (this.#gone) return;
     this.#gone = true;
-    this.#fail(new BodyError("the client closed the request"));
+    const error = new BodyError("the client closed the request");
+    if (!this.#complete) this.#flow?.fail(error);
+    this.#flow = undefined;
+    this.#fail(error);
     this.#abort?.abort();
     this.drain();
   }

@@ -14,6 +14,12 @@ export class Incoming {
   readonly rest: BodyReader;
   /** The head of the answer has been sent. */
   answered = false;
+  /** It may take as long as it likes: a watch, a log, a proxy. */
+  unhurried = false;
+  /** Called when its answer has gone to the client whole, or can't any more, with the bytes of its body. */
+  onDone: ((bytes: number) => void) | undefined;
+  /** Bytes of the answer's body so far. */
+  sent = 0;
   readonly #peer: Peer | undefined;
   readonly #exchange: Exchange | undefined;
 
@@ -24,7 +30,8 @@ export class Incoming {
     this.#peer = peer;
     this.#exchange = exchange;
     this.method = this.header(":method")!;
-    this.target = this.header(":path")!;
+    // CONNECT has none.
+    this.target = this.header(":path") ?? "";
   }
 
   /** A GET that came over no socket. */
@@ -95,14 +102,31 @@ export class Incoming {
     return this.rest.signal;
   }
 
+  /** Says that the body is wanted, where the client waits to hear so. */
+  #proceed(): void {
+    // HTTP/1.1's own layer does this by itself.
+    if (this.header("expect") === "100-continue" && !this.rest.complete) this.#exchange?.sendHeaders([":status", "100"]);
+  }
+
+  /** Bytes of the body, where the client tells. */
+  get length(): number | undefined {
+    const text = this.header("content-length");
+    return text === undefined ? undefined : Number(text);
+  }
+
+  /** The body as it comes; in place of body(). */
+  bodyStream(): ReadableStream<Uint8Array> {
+    this.#proceed();
+    return this.rest.stream();
+  }
+
   /**
    * The body, once. Undefined where it is longer than `limit` bytes.
    * @param timeout milliseconds until its end; those that upstream gives a request
    * @throws {BodyError}
    */
   body(limit: number, timeout = 60_000): Promise<Uint8Array | undefined> {
-    // HTTP/1.1's own layer does this by itself.
-    if (this.header("expect") === "100-continue" && !this.rest.complete) this.#exchange?.sendHeaders([":status", "100"]);
-    return this.rest.read(limit, Number(this.header("content-length") ?? 0), timeout);
+    this.#proceed();
+    return this.rest.read(limit, this.length ?? 0, timeout);
   }
 }

@@ -9,19 +9,40 @@ export interface ResourcePath extends Target {
 /** Subresources of a namespace itself; everything else in that place is a resource in it. */
 const ofNamespace = new Set(["status", "finalize"]);
 
-function decode(part: string): string {
-  if (!part.includes("%")) return part;
-  try {
-    return decodeURIComponent(part);
-  } catch (error) {
-    if (error instanceof URIError) return part;
-    throw error;
-  }
+const escaped = /%[0-9A-Fa-f]{2}/g;
+const unusual = /[%\x80-\xff]/;
+
+/**
+ * What a path says without its escapes, which may hide slashes too, as Go's
+ * URL.Path has it.
+ * @param raw Latin-1, a character a byte
+ * @throws {SyntaxError} for a percent sign that begins no escape
+ */
+export function decodePath(raw: string): string {
+  if (!unusual.test(raw)) return raw;
+  const wrong = /%(?![0-9A-Fa-f]{2}).{0,2}/.exec(raw);
+  if (wrong) throw new SyntaxError(`invalid URL escape ${JSON.stringify(wrong[0])}`);
+  return Buffer.from(raw.replace(escaped, character), "latin1").toString();
 }
 
-/** The resource of a path below /api/v1 or /apis/GROUP/VERSION; undefined where it names none. */
-export function resourcePath(path: string): ResourcePath | undefined {
-  const parts = path.split("/").map(decode);
+const character = (hex: string) => String.fromCharCode(Number.parseInt(hex.slice(1), 16));
+
+/** The query of a target; what is no ASCII is UTF-8 there, escaped or not. */
+export const decodeQuery = (raw: string): URLSearchParams =>
+  new URLSearchParams(/[\x80-\xff]/.test(raw) ? Buffer.from(raw, "latin1").toString() : raw);
+
+/** Where discovery and documents lie, with a slash behind or without. */
+const withSlash = /^\/(apis?|version|openid|\.well-known)\/.*/;
+
+/** A path that is no resource, as it is looked up. */
+export const documentPath = (path: string): string => (path.endsWith("/") && withSlash.test(path) ? path.slice(0, -1) : path);
+
+/**
+ * The resource of a path below /api/v1 or /apis/GROUP/VERSION; undefined where it names none.
+ * @param raw the same with its escapes, of which a proxy passes the rest on
+ */
+export function resourcePath(path: string, raw = path): ResourcePath | undefined {
+  const parts = path.split("/");
   // "", "api", "v1", … or "", "apis", group, version, …
   const core = parts[1] === "api";
   let at = core ? 3 : 4;
@@ -46,12 +67,18 @@ export function resourcePath(path: string): ResourcePath | undefined {
   if (parts[at + 2] !== undefined) target.subresource = parts[at + 2];
   if (parts.length > at + 3) {
     if (target.subresource !== "proxy") return undefined;
-    target.rest = `/${path
-      .split("/")
-      .slice(at + 3)
-      .join("/")}`;
+    target.rest = restOf(path, raw, at + 3);
   }
   return target;
+}
+
+/** What stands from the nth part on, as it came. */
+function restOf(path: string, raw: string, from: number): string {
+  const parts = raw.split("/");
+  const before = parts.slice(0, from).join("/");
+  // An escaped slash before makes parts of the path that are none of the raw one.
+  if (before.includes("%2f") || before.includes("%2F")) return `/${path.split("/").slice(from).map(encodeURIComponent).join("/")}`;
+  return `/${parts.slice(from).join("/")}`;
 }
 
 /** Whether the path has the old form that asks for a watch. */

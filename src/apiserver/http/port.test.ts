@@ -48,6 +48,8 @@ async function handler(request: Incoming): Promise<Response> {
         await sink.write("part");
         throw new Error("a writer's own");
       });
+    case "/stuck":
+      return await new Promise<Response>((_, reject) => request.signal.addEventListener("abort", () => reject(new Error("gone"))));
     case "/large":
       return new Reply(200, {}, new Uint8Array(8 * 1024 * 1024).fill(121));
     case "/ticks":
@@ -506,4 +508,82 @@ test("by chance, a client is asked to connect anew, and its requests are answere
   w.socket.write("GET /who HTTP/1.1\r\nHost: a\r\n\r\nGET /who HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
   await until(() => w.ended);
   expect(w.got.match(/HTTP\/1\.1 200/g)).toHaveLength(2);
+});
+
+test("a handler that takes too long is answered in its place, and a reader that takes too long is broken off", async () => {
+  let open = 0;
+  await using own = await start({
+    requestTimeout: 200,
+    late: () => text(504, "too late"),
+    handler(request) {
+      open++;
+      request.onDone = () => open--;
+      // A stream of an unhurried one has all the time it wants.
+      request.unhurried = request.target === "/ticks";
+      return handler(request);
+    },
+  });
+  const two = await session(own.port);
+  const [stuck, watch] = [ask(two, "/stuck"), ask(two, "/ticks")];
+  const one = await wire({ at: own.port });
+  one.socket.write("GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n");
+  await until(() => stuck.ended && one.got.includes("\r\n\r\n"));
+  expect([stuck.status, stuck.got]).toEqual([504, "too late"]);
+  expect(one.got).toMatch(/^HTTP\/1\.1 504 [\s\S]*too late$/);
+  // 8 MB that nobody reads.
+  const slow = ask(two, "/large");
+  slow.stream.pause();
+  const blocked = await wire({ at: own.port });
+  blocked.socket.pause();
+  blocked.socket.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+  await until(() => open === 3);
+  await until(() => open === 1);
+  slow.stream.resume();
+  blocked.socket.resume();
+  await until(() => slow.ended && blocked.ended);
+  expect(slow.failed).toBe(true);
+  expect(slow.got.length).toBeLessThan(8 * 1024 * 1024);
+  expect(blocked.got.length).toBeLessThan(8 * 1024 * 1024);
+  expect([watch.status, watch.ended]).toEqual([200, false]);
+  two.destroy();
+  blocked.socket.destroy();
+  one.socket.destroy();
+  await until(() => open === 0);
+});
+
+test("an answer is done when its client has taken it, and not before", async () => {
+  const done: number[] = [];
+  await using own = await start({
+    handler(request) {
+      request.onDone = (bytes) => done.push(bytes);
+      return handler(request);
+    },
+  });
+  const two = await session(own.port);
+  const slow = ask(two, "/large");
+  slow.stream.pause();
+  const quick = ask(two, "/who");
+  await until(() => quick.ended && slow.status === 200);
+  expect(done).toEqual([quick.got.length]);
+  slow.stream.resume();
+  await until(() => slow.ended);
+  expect(slow.got).toHaveLength(8 * 1024 * 1024);
+  await until(() => done.length === 2);
+  expect(done[1]).toBe(8 * 1024 * 1024);
+  two.destroy();
+});
+
+test("gzip is given to who asks for it by that word", async () => {
+  const two = await session();
+  for (const [accept, encoding] of [
+    ["deflate, gzip", "gzip"],
+    ["gzip;q=0", undefined],
+    ["br", undefined],
+  ] as const) {
+    const stream = two.request({ ":path": "/large", "accept-encoding": accept });
+    const got = await new Promise((resolve) => stream.once("response", (h) => resolve(h["content-encoding"])));
+    expect(got as string | undefined).toBe(encoding);
+    stream.resume();
+  }
+  two.destroy();
 });

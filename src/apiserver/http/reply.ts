@@ -9,11 +9,23 @@ export interface Sink {
   write(chunk: Uint8Array | string): Promise<void> | void;
   /** Sends the headers now, before there is anything to write. */
   flush(): void;
-  /** Aborts when the client is gone. */
+  /** Aborts when the client is gone, or wants no body. */
   readonly signal: AbortSignal;
+  /** Calls back when the server is about to end, and answers without an end should; returns what undoes that. */
+  whenEnding(callback: () => void): () => void;
 }
 
 export type Payload = string | Uint8Array | readonly Uint8Array[] | ((sink: Sink) => Promise<void>) | undefined;
+
+/** Writes a body as it comes, and lets go of it when nobody takes it any more. */
+export async function pass(body: ReadableStream<Uint8Array>, sink: Sink): Promise<void> {
+  sink.flush();
+  const reader = body.getReader();
+  const cancel = () => void reader.cancel().catch(() => undefined);
+  if (sink.signal.aborted) return cancel();
+  sink.signal.addEventListener("abort", cancel);
+  for (let part = await reader.read(); !part.done && !sink.signal.aborted; part = await reader.read()) await sink.write(part.value);
+}
 
 export class Reply extends Response {
   readonly code: number;

@@ -18,6 +18,8 @@ import { Reply } from "./reply.ts";
 const formats: readonly Format[] = ["json", "yaml", "protobuf", "cbor"];
 /** A watch that names no end gets one between this and twice this, so that clients spread over servers. */
 const minWatchSeconds = 1800;
+/** Events that are encoded before their reader has taken those before: thousands may wait for a slow one. */
+const framesAtOnce = 100;
 
 export interface ResourceRequest {
   readonly incoming: Incoming;
@@ -213,11 +215,16 @@ async function startWatch(api: Api, request: ResourceRequest, context: RequestCo
     const stop = () => watcher.close();
     const timer = setTimeout(stop, seconds * 1000);
     sink.signal.addEventListener("abort", stop);
+    const undo = sink.whenEnding(stop);
     try {
       if (sink.signal.aborted) return;
-      for (let batch = await watcher.next(); batch; batch = await watcher.next()) await sink.write(events.frames(batch));
+      for (let batch = await watcher.next(); batch; batch = await watcher.next()) {
+        for (let at = 0; at < batch.length && !sink.signal.aborted; at += framesAtOnce)
+          await sink.write(events.frames(batch.length > framesAtOnce ? batch.slice(at, at + framesAtOnce) : batch));
+      }
     } finally {
       clearTimeout(timer);
+      undo();
       watcher.close();
     }
   });

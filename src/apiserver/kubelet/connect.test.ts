@@ -9,6 +9,15 @@ import { noKubectl, startApiServer, type TestApiServer } from "../../testing/api
 const missing = noKubectl();
 if (missing) console.log(`skipped: ${missing}`);
 
+/** Says how long a body is, and otherwise greets. */
+async function echoed(request: Request): Promise<Response> {
+  const { pathname } = new URL(request.url);
+  if (pathname !== "/count") return new Response(`hello from ${pathname}`);
+  let count = 0;
+  for await (const chunk of request.body ?? []) count += chunk.length;
+  return new Response(`${count} ${request.headers.get("content-length") ?? "chunked"}`);
+}
+
 describe.skipIf(missing !== undefined)("streams to a kubelet", () => {
   let s: TestApiServer;
   let kubelet: Server;
@@ -49,7 +58,7 @@ describe.skipIf(missing !== undefined)("streams to a kubelet", () => {
       session.finish(exitStatus(7));
     });
     await new Promise<void>((resolve) => kubelet.listen(0, "127.0.0.1", resolve));
-    echo = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: (r) => new Response(`hello from ${new URL(r.url).pathname}`) });
+    echo = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: echoed, maxRequestBodySize: 2 ** 30 });
     const { port } = kubelet.address() as AddressInfo;
     const create = (o: object) => s.kubectl(["create", "-f", "-"], { stdin: JSON.stringify(o) });
     await create({ apiVersion: "v1", kind: "Node", metadata: { name: "n" } });
@@ -112,6 +121,20 @@ describe.skipIf(missing !== undefined)("streams to a kubelet", () => {
   test("proxies reach the kubelet and the pod", async () => {
     expect(await s.kubectl(["get", "--raw", "/api/v1/nodes/n/proxy/stats/summary?only=cpu"])).toBe("you asked for /stats/summary?only=cpu");
     expect(await s.kubectl(["get", "--raw", `/api/v1/namespaces/default/pods/p:${echo.port}/proxy/page`])).toBe("hello from /page");
+  });
+
+  test("a proxy passes bodies of any length on", async () => {
+    const { cert, key } = s.admin;
+    const post = async (bytes: number) => {
+      const response = await fetch(`${s.server}/api/v1/namespaces/default/pods/p:${echo.port}/proxy/count`, {
+        method: "POST",
+        body: new Uint8Array(bytes),
+        tls: { ca: s.ca, cert, key },
+      });
+      return response.text();
+    };
+    expect(await post(1000)).toBe("1000 1000");
+    expect(await post(70 << 20)).toStartWith(`${70 << 20} `);
   });
 
   test("a stream that the user may not open is refused before anything happens", async () => {

@@ -7,11 +7,19 @@ import type { Target } from "../../client/transport.ts";
 import type { Api } from "../api.ts";
 import type { Incoming } from "../http/incoming.ts";
 import type { ResourcePath } from "../http/path.ts";
-import { Reply } from "../http/reply.ts";
+import { pass, Reply } from "../http/reply.ts";
 import type { RequestContext } from "../request.ts";
 import type { KubeletClient } from "./client.ts";
 import { kubeletOrigin, podLocation } from "./location.ts";
 import { proxyTarget } from "./proxy-target.ts";
+
+/** A body of up to so many bytes is passed on with its length, a larger one as it comes. */
+const wholeBody = 1024 * 1024;
+
+const bodyOf = async (incoming: Incoming): Promise<BodyInit> =>
+  (incoming.length ?? (incoming.rest.complete ? 0 : Number.POSITIVE_INFINITY)) > wholeBody
+    ? incoming.bodyStream()
+    : ((await incoming.body(wholeBody)) as BodyInit);
 
 const streams = ["exec", "attach", "portforward"] as const;
 type Stream = (typeof streams)[number];
@@ -53,12 +61,7 @@ export class Connect {
     const response = await this.#kubelets.get(location, incoming.signal);
     const { body } = response;
     if (!body) return new Reply(200, headers, "");
-    return new Reply(200, headers, async (sink) => {
-      sink.flush();
-      const reader = body.getReader();
-      sink.signal.addEventListener("abort", () => void reader.cancel().catch(() => undefined));
-      for (let part = await reader.read(); !part.done && !sink.signal.aborted; part = await reader.read()) await sink.write(part.value);
-    });
+    return new Reply(200, headers, (sink) => pass(body, sink));
   }
 
   /** Joins an upgraded connection to the kubelet's; throws where it never comes to that. */
@@ -96,7 +99,7 @@ export class Connect {
     const request = new Request(incoming.url, {
       method: incoming.method,
       headers: incoming.headers,
-      body: ["GET", "HEAD"].includes(incoming.method) ? null : ((await incoming.body(64 << 20)) as BodyInit),
+      body: ["GET", "HEAD"].includes(incoming.method) ? null : await bodyOf(incoming),
       signal: incoming.signal,
     });
     if (target.resource === "nodes") {
