@@ -267,16 +267,24 @@ export class ApiServer implements Component {
   /** As upstream: /readyz first, clients with time to notice, watches, requests under way, and only then what they stand on. */
   async stop(): Promise<void> {
     const { shutdownDelay = 0, requestTimeout = 60_000 } = this.#options;
+    const listeners = this.#listeners.splice(0);
     this.#problem = "process is shutting down";
     await this.#endpoints?.stop();
-    if (shutdownDelay > 0 && this.#listeners.length > 0) await Bun.sleep(shutdownDelay);
-    await Promise.all(this.#listeners.splice(0).map((l) => l.close(requestTimeout)));
+    if (shutdownDelay > 0 && listeners.length > 0) await Bun.sleep(shutdownDelay);
+    // Requests that wait for a store that has gone would hold everybody up, and come to nothing.
+    const stored = listeners.length === 0 || (await this.#storages.main.check(storeAnswers)) === undefined;
+    await Promise.all(listeners.map((l) => l.close(stored ? requestTimeout : cutOff)));
     for (const compactor of this.#compactors) compactor.stop();
     this.#sizes.stop();
     this.#services.stop();
     this.#storages.stop();
   }
 }
+
+/** Milliseconds in which a store that works answers a server that ends. */
+const storeAnswers = 1000;
+/** Milliseconds that requests have where it does not. */
+const cutOff = 200;
 
 const served = (resources: Resources): ServedResource[] => [
   ...[...resources.all()].map(({ info }) => ({ info })),

@@ -178,3 +178,30 @@ test("a server that ends says so, goes on for a while, ends watches cleanly and 
   client.destroy();
   await own[Symbol.asyncDispose]();
 });
+
+test("a server whose store has gone does not wait for those who wait for it", async () => {
+  const gone = { since: undefined as Promise<never> | undefined, held: 0 };
+  class Gone extends MemoryStore {
+    override async txn(...args: Parameters<MemoryStore["txn"]>) {
+      if (gone.since) gone.held++;
+      await gone.since;
+      return super.txn(...args);
+    }
+    override async range(...args: Parameters<MemoryStore["range"]>) {
+      await gone.since;
+      return super.range(...args);
+    }
+  }
+  const own = await startApiServer({ store: new Gone(), requestTimeout: 3_600_000 });
+  const client = dial(own);
+  gone.since = new Promise<never>(() => {});
+  const stream = client.request({ ":path": "/api/v1/namespaces", ":method": "POST", "content-type": "application/json" });
+  stream.on("error", () => {}).end(JSON.stringify({ metadata: { name: "never" } }));
+  await until(() => gone.held > 0);
+  let closed = false;
+  stream.on("close", () => (closed = true));
+  await own.api.stop();
+  await until(() => closed);
+  client.destroy();
+  await own[Symbol.asyncDispose]();
+});
