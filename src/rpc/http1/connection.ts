@@ -47,6 +47,7 @@ export class Http1Connection implements TurnOwner {
   draining = false;
   greeted = false;
   progress = 0;
+  latest = 0;
   readonly #events: Http1Events;
   readonly #scheme: string;
   readonly #maxHead: number;
@@ -222,6 +223,7 @@ export class Http1Connection implements TurnOwner {
 
   #start(head: Head): void {
     this.greeted = true;
+    this.latest++;
     const { fields, upgrade, length } = head;
     if (upgrade && length === 0 && this.#upgraded([...fields, "upgrade", upgrade])) return;
     this.#body = length === 0 ? undefined : new BodyReader(length);

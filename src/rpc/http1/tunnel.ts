@@ -22,7 +22,16 @@ export class Tunnel extends Duplex implements Guarded {
   /** As the guards of connections see it. */
   get connection(): Guarded["connection"] {
     const backlog = this.#rest?.length ?? 0;
-    return { ended: this.#gone, greeted: true, streams: 1, backlog, progress: this.#progress, drain() {}, close: (e) => this.destroy(e) };
+    return {
+      ended: this.#gone,
+      greeted: true,
+      streams: 1,
+      latest: 0,
+      backlog,
+      progress: this.#progress,
+      drain() {},
+      close: (e) => this.destroy(e),
+    };
   }
 
   data(chunk: Uint8Array): void {

@@ -80,6 +80,10 @@ export class Connection implements StreamOwner, FrameTarget {
     return this.#streams.size;
   }
 
+  get latest(): number {
+    return this.#streams.lastPeerId;
+  }
+
   get backlog(): number {
     return this.#streams.queued + this.output.length;
   }

@@ -7,7 +7,7 @@ interface Terminable {
 
 /** A socket that has not shown yet which version of HTTP it speaks. */
 class Stranger implements Guarded {
-  readonly connection = { ended: false, greeted: false, streams: 0, backlog: 0, progress: 0, drain() {}, close() {} };
+  readonly connection = { ended: false, greeted: false, streams: 0, latest: 0, backlog: 0, progress: 0, drain() {}, close() {} };
   readonly #socket: Terminable;
   bytes: Uint8Array | undefined;
   constructor(socket: Terminable) {

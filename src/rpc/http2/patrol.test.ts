@@ -11,6 +11,7 @@ function scene(limits: ConnectionLimits) {
     ended: false,
     greeted: true,
     streams: 1,
+    latest: 1,
     backlog: 0,
     progress: 0,
     drain: () => void done.push("drain"),
@@ -48,6 +49,17 @@ test("idleness counts from the last stream, and one drain is enough", () => {
   expect(after(999)).toEqual([]);
   expect(after(1)).toEqual(["drain"]);
   expect(after(10_000)).toEqual([]);
+});
+
+test("a connection is not idle whose requests are all over before anybody looks", () => {
+  const { connection, after } = scene({ maxIdle: 1000 });
+  connection.streams = 0;
+  for (let i = 0; i < 5; i++) {
+    connection.latest += 2;
+    expect(after(999)).toEqual([]);
+  }
+  expect(after(999)).toEqual([]);
+  expect(after(1)).toEqual(["drain"]);
 });
 
 test("age drains, and a grace later cuts off", () => {

@@ -26,6 +26,8 @@ export interface Guarded {
     /** Its first frame or head has come. */
     readonly greeted: boolean;
     readonly streams: number;
+    /** Changes with each that comes: most are over before the next look. */
+    readonly latest: number;
     /** Bytes that wait for the peer. */
     readonly backlog: number;
     /** Changes whenever the peer takes of them. */
@@ -41,6 +43,7 @@ interface Record {
   /** When it is drained for its age. */
   readonly oldAt: number;
   idleSince: number;
+  latest: number;
   leaving: boolean;
   progress: number;
   progressAt: number;
@@ -76,7 +79,16 @@ export class Patrol {
   watch(guarded: Guarded): void {
     const now = this.#now();
     const oldAt = now + (this.#limits.maxAge ?? Number.POSITIVE_INFINITY) * (0.9 + 0.2 * this.#random());
-    this.#records.set(guarded, { since: now, oldAt, idleSince: now, leaving: false, progress: 0, progressAt: now, endedAt: undefined });
+    this.#records.set(guarded, {
+      since: now,
+      oldAt,
+      idleSince: now,
+      latest: 0,
+      leaving: false,
+      progress: 0,
+      progressAt: now,
+      endedAt: undefined,
+    });
   }
 
   forget(guarded: Guarded): void {
@@ -105,7 +117,8 @@ export class Patrol {
       record.progress = connection.progress;
       record.progressAt = now;
     } else if (now - record.progressAt >= stallTimeout) return end(guarded, "the peer does not take its answers");
-    if (connection.streams > 0) record.idleSince = now;
+    if (connection.streams > 0 || connection.latest !== record.latest) record.idleSince = now;
+    record.latest = connection.latest;
     const old = now >= record.oldAt;
     if (!record.leaving && (old || now - record.idleSince >= maxIdle)) {
       record.leaving = true;

@@ -33,6 +33,8 @@ export interface Protocol {
   ping?(): void;
   /** How many are open. */
   readonly streams: number;
+  /** Changes with each that the peer opens. */
+  readonly latest: number;
   /** The peer's first frame or head has come. */
   readonly greeted: boolean;
   /** Bytes that wait for the peer. */
