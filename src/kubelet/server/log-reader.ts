@@ -120,9 +120,11 @@ export async function* logLines(
   const waker = options.follow ? new Waker(source, signal) : undefined;
   try {
     let offset = options.tail === undefined ? 0 : await tailOffset(file, options.tail);
+    // The container may write on while its last lines are read.
+    let wanted = options.follow ? Number.POSITIVE_INFINITY : (options.tail ?? Number.POSITIVE_INFINITY);
     let rest: Buffer = Buffer.alloc(0);
     const buffer = Buffer.alloc(block);
-    while (!signal.aborted) {
+    while (!signal.aborted && wanted > 0) {
       // Asked before reading: what a container wrote before it ended is read after.
       const running = source.running();
       const { bytesRead } = await file.read(buffer, 0, block, offset);
@@ -131,7 +133,9 @@ export async function* logLines(
         const data = Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
         const end = data.lastIndexOf(newline);
         rest = Buffer.from(data.subarray(end + 1));
-        if (end >= 0) yield data.subarray(0, end + 1);
+        const lines = firstLines(data.subarray(0, end + 1), wanted);
+        wanted -= lines.count;
+        if (end >= 0) yield lines.data;
         continue;
       }
       if (!waker) return;
@@ -149,6 +153,15 @@ export async function* logLines(
     waker?.close();
     await file.close();
   }
+}
+
+/** So many of the lines, or all; an unbounded number is not counted. */
+function firstLines(data: Buffer, most: number): { data: Buffer; count: number } {
+  if (most === Number.POSITIVE_INFINITY) return { data, count: 0 };
+  let count = 0;
+  let end = 0;
+  for (; count < most && end < data.length; count++) end = data.indexOf(newline, end) + 1;
+  return { data: data.subarray(0, end), count };
 }
 
 async function rotated(file: FileHandle, path: string): Promise<boolean> {

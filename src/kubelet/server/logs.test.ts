@@ -52,6 +52,27 @@ describe("readLog", () => {
   });
 });
 
+test("the last lines are as many as asked for while the container writes on, and a follower gets what comes too", async () => {
+  const collect = async (options: LogOptions) => {
+    writeFileSync(path, line(0, "first") + line(1, "second") + line(2, "third"));
+    const gone = new AbortController();
+    let asked = 0;
+    // It is asked when the last lines are found, and not yet read.
+    const running = () => {
+      if (asked++ === 0) appendFileSync(path, line(3, "more"));
+      return true;
+    };
+    let text = "";
+    for await (const chunk of readLog({ path, running, onChange: () => () => {} }, options, gone.signal)) {
+      text += chunk.toString();
+      if (options.follow && text.endsWith("more\n")) gone.abort();
+    }
+    return text;
+  };
+  expect(await collect({ tail: 2 })).toBe("second\nthird\n");
+  expect(await collect({ tail: 2, follow: true })).toBe("second\nthird\nmore\n");
+});
+
 test("a follower sees what comes, over a rotation, until the container has ended", async () => {
   writeFileSync(path, line(0, "first"));
   let running = true;
