@@ -56,7 +56,7 @@ for (const { title, missing, ...options } of runs) {
       await cluster.kubectl(["apply", "-f", join(root, "examples/hello")]);
       await cluster.kubectl(["rollout", "status", "deployment/hello", "--timeout=60s"]);
       address = (await cluster.kubectl(["get", "service", "hello", "-o", "jsonpath={.spec.clusterIP}"])).trim();
-      expect(await page()).toMatch(/^Hello from hello-/);
+      expect(await until("the page", page)).toMatch(/^Hello from hello-/);
     }, 90_000);
 
     test("logs and exec reach the kubelet, and a pod finds the page by its name", async () => {
@@ -105,7 +105,7 @@ for (const { title, missing, ...options } of runs) {
         const now = await pods();
         return now.length === 3 && now.every((p) => before.every((b) => b.name !== p.name));
       });
-      expect(await page()).toMatch(/^Hello from hello-/);
+      expect(await until("the page", page)).toMatch(/^Hello from hello-/);
     }, 120_000);
 
     test("no component asked for what its role does not allow", nobodyRefused);

@@ -100,7 +100,8 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
   const leads = async (component: string) => (await status()).find((r) => r.name === component && r.address === "leader");
 
   /** The plane whose member of the store leads, as etcdctl sees it. */
-  const storeLeader = async (): Promise<string> => {
+  const storeLeader = () => until("a leader of the store", askedForLeader);
+  const askedForLeader = async (): Promise<string | undefined> => {
     const endpoints = (await status()).filter((r) => r.name === "etcd").map((r) => r.address);
     const pki = (file: string) => join(cluster.dataDir, "pki/etcd", file);
     const out = await ok(
@@ -114,8 +115,8 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
       { env: { ETCDCTL_API: "3" } },
     );
     const told = JSON.parse(out) as { Endpoint: string; Status: { header: { member_id: number }; leader: number } }[];
-    const leader = told.find((t) => t.Status.leader === t.Status.header.member_id)!;
-    return (await status()).find((r) => r.address === leader.Endpoint)!.node;
+    const leader = told.find((t) => t.Status.leader === t.Status.header.member_id);
+    return leader && (await status()).find((r) => r.address === leader.Endpoint)?.node;
   };
   const kill = async (plane: string): Promise<number> => {
     const { pid } = (await row(plane, "etcd"))!;
@@ -163,7 +164,7 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
   test("the example rolls out; logs and exec reach the kubelet, and pods the apiserver", async () => {
     await cluster.kubectl(["apply", "-f", join(root, "examples/hello")]);
     await cluster.kubectl(["rollout", "status", "deployment/hello", "--timeout=60s"]);
-    expect(await page()).toMatch(/^Hello from hello-/);
+    expect(await until("the page", page)).toMatch(/^Hello from hello-/);
     const pod = (await cluster.kubectl(["get", "pods", "-l", "app=hello", "-o", "jsonpath={.items[0].metadata.name}"])).trim();
     expect(await cluster.kubectl(["logs", pod])).toContain("listening on port 8080");
     const script = `const ca = Bun.file("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt");
@@ -249,7 +250,7 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
     const scheduler = await until("a scheduler", () => leads("kube-scheduler"), 60_000);
     await cluster.kubectl(["scale", "deployment/hello", "--replicas=4"]);
     await cluster.kubectl(["rollout", "status", "deployment/hello", "--timeout=90s"]);
-    expect((await leads("kube-controller-manager"))!.pid).not.toBe(pid);
+    expect((await until("a controller manager", () => leads("kube-controller-manager"))).pid).not.toBe(pid);
     expect(scheduler.pid).not.toBe(pid);
     await well();
   }, 180_000);
@@ -297,7 +298,7 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
     const after = (await status()).filter((r) => r.pid !== cluster.state.pid);
     expect(after.map((r) => r.pid)).toEqual(before.map((r) => r.pid));
     expect(await cluster.kubectl(["get", "configmap", "without-control-plane-1", "-o", "name"])).toContain("without");
-    expect(await page()).toMatch(/^Hello from hello-/);
+    expect(await until("the page", page)).toMatch(/^Hello from hello-/);
   }, 120_000);
 
   test("down leaves the machine as it was, and up, with another node, has what was stored", async () => {
@@ -321,7 +322,7 @@ describe.skipIf(missing !== undefined)("three control planes", () => {
     // While a rollout goes on, old pods weigh too; of new ones, each goes where fewer are.
     await cluster.kubectl(["scale", "deployment/hello", "--replicas=8"]);
     await cluster.kubectl(["rollout", "status", "deployment/hello", "--timeout=120s"]);
-    expect(await page()).toMatch(/^Hello from hello-/);
+    expect(await until("the page", page)).toMatch(/^Hello from hello-/);
     const places = await cluster.kubectl(["get", "pods", "-l", "app=hello", "-o", "jsonpath={.items[*].spec.nodeName}"]);
     expect(new Set(places.trim().split(" ")).size).toBe(2);
   }, 240_000);

@@ -25,6 +25,7 @@ test("the example rolls out", async () => {
 test("the page is served over the ClusterIP from the host, by more than one pod", async () => {
   const ip = (await cluster.kubectl(["get", "service", "hello", "-o", "jsonpath={.spec.clusterIP}"])).trim();
   const answers = new Set<string>();
+  await until("the service to be there", () => ok(["curl", "-sS", "--max-time", "5", `http://${ip}/`]));
   // Each request goes to any of three.
   for (let i = 0; i < 100 && answers.size < 2; i++) answers.add(await ok(["curl", "-sS", "--max-time", "5", `http://${ip}/`]));
   for (const a of answers) expect(a).toMatch(/^Hello from hello-/);

@@ -186,7 +186,9 @@ for (const [title, binary] of versions) {
       await k(["set", "image", "deployment/pull", "server=127.0.0.1:9/missing:v1"]);
       await until("the pull error", async () => /ErrImagePull|ImagePullBackOff/.test(await k(["get", "pods", "-l", "app=pull"])));
       expect(await k(["get", "deployment", "pull", "-o", "jsonpath={.status.availableReplicas}"])).toBe("1");
-      expect(await k(["describe", "pod", "-l", "app=pull"])).toMatch(/Failed to pull image "127\.0\.0\.1:9\/missing:v1"/);
+      // Events are written beside the status.
+      const why = /Failed to pull image "127\.0\.0\.1:9\/missing:v1"/;
+      await until("the event that says why", async () => why.test(await k(["describe", "pod", "-l", "app=pull"])));
       await k(["delete", "deployment", "pull", "--wait=false"]);
     });
 

@@ -233,7 +233,7 @@ describe("life of a pod", () => {
     expect(status.restartCount).toBeGreaterThan(0);
     expect(status.lastState.terminated).toMatchObject({ exitCode: 3, reason: "Error" });
     expect(await log("crash", "--previous")).toBe("attempt\n");
-    expect(await events("crash")).toContain("Back-off restarting failed container");
+    await until("the event", async () => (await events("crash")).includes("Back-off restarting failed container"));
   });
 
   test("restartPolicy OnFailure ends with a success", async () => {
@@ -255,9 +255,10 @@ describe("life of a pod", () => {
     await create("probes", {
       containers: [
         box("echo x > /tmp/alive; sleep 600", {
-          startupProbe: { exec: { command: ["cat", "/tmp/alive"] }, periodSeconds: 1 },
-          livenessProbe: { exec: { command: ["cat", "/tmp/alive"] }, periodSeconds: 1, failureThreshold: 1 },
-          readinessProbe: { exec: { command: ["cat", "/tmp/ready"] }, periodSeconds: 1 },
+          // On a busy machine, a second is little for a program.
+          startupProbe: { exec: { command: ["cat", "/tmp/alive"] }, periodSeconds: 1, timeoutSeconds: 20 },
+          livenessProbe: { exec: { command: ["cat", "/tmp/alive"] }, periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 1 },
+          readinessProbe: { exec: { command: ["cat", "/tmp/ready"] }, periodSeconds: 1, timeoutSeconds: 20 },
         }),
       ],
     });
@@ -267,7 +268,7 @@ describe("life of a pod", () => {
     await ready("probes");
     await cluster.kubectl(["exec", "probes", "--", "sh", "-c", "busybox rm /tmp/alive"]);
     await until("the restart", async () => (await pod("probes")).status.containerStatuses?.[0]?.restartCount === 1);
-    expect(await events("probes")).toMatch(/Unhealthy.*Liveness probe failed/);
+    await until("the event", async () => /Unhealthy.*Liveness probe failed/.test(await events("probes")));
   });
 
   test("hooks run after the start and before the stop, and termination waits for its grace", async () => {
@@ -315,7 +316,11 @@ describe("life of a pod", () => {
 
 describe("services", () => {
   const server = (name: string, script: string, labels: object) =>
-    create(name, { containers: [box(script, { readinessProbe: { exec: { command: ["true"] }, periodSeconds: 1 } })] }, { labels });
+    create(
+      name,
+      { containers: [box(script, { readinessProbe: { exec: { command: ["true"] }, periodSeconds: 1, timeoutSeconds: 20 } })] },
+      { labels },
+    );
 
   test("UDP, headless names, SRV and PTR records, and a service without endpoints", async () => {
     const echo = "Bun.udpSocket({ port: 5000, socket: { data: (socket, data, port, ip) => socket.send('pong ' + data, port, ip) } })";
@@ -340,8 +345,10 @@ describe("services", () => {
     expect(await dig("-x", clusterIp)).toBe("udp.default.svc.cluster.local.");
     expect(await dig(`${ip.replaceAll(".", "-")}.default.pod.cluster.local`)).toBe(ip);
     const nobody = (await cluster.kubectl(["get", "service", "nobody", "-o", "jsonpath={.spec.clusterIP}"])).trim();
-    const refused = await run(["curl", "-sSv", "--max-time", "5", `http://${nobody}/`]);
-    expect([refused.code, refused.stderr]).toEqual([7, expect.stringContaining("Connection refused")]);
+    await until("a refusal", async () => {
+      const { code, stderr } = await run(["curl", "-sSv", "--max-time", "5", `http://${nobody}/`]);
+      return code === 7 && stderr.includes("Connection refused");
+    });
     let answer = "";
     const heard = (_: unknown, data: Buffer) => {
       answer = data.toString();

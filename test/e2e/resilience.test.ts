@@ -103,7 +103,7 @@ test("up after down starts the stored pods again", async () => {
     async () => (await cluster.kubectl(["get", "deployment", "hello", "-o", "jsonpath={.status.readyReplicas}"])) === "3",
     60_000,
   );
-  expect(await page()).toMatch(/^Hello from hello-/);
+  expect(await until("the page", page)).toMatch(/^Hello from hello-/);
 });
 
 test("down --purge deletes the data", async () => {
