@@ -108,10 +108,12 @@ describe.skipIf(noEtcd !== undefined)("a cluster on somebody's etcd", () => {
     expect((await up(data)).code).toBe(0);
     const other = [kubectlOnPath(), `--kubeconfig=${join(own, "admin.kubeconfig")}`];
     expect((await run([...other, "get", "configmap", "kept"])).stderr).toContain("NotFound");
+    const listed = async () => (await ok([...other, "get", "configmaps", "-o", "name"])).trim();
+    await until("the second to have what every namespace gets", async () => (await listed()) !== "");
     // Writes of the one move the revision on under the other, whose lists stay right all the same.
     for (let i = 0; i < 5; i++) {
       await kubectl("create", "configmap", `c${i}`);
-      expect((await ok([...other, "get", "configmaps", "-o", "name"])).trim()).toBe("configmap/kube-root-ca.crt");
+      expect(await listed()).toBe("configmap/kube-root-ca.crt");
     }
   }, 60_000);
 });
