@@ -60,7 +60,7 @@ export class HpackDecoder {
   #end = 0;
   #scratch = new Uint8Array(0);
   #malformed = false;
-  /** The table, by the block that is being decoded. */
+  /** The block that is being decoded changes the table. */
   #changed = false;
 
   /**
@@ -84,10 +84,8 @@ export class HpackDecoder {
     const key = latin1(bytes, start, end);
     const known = this.#cache.get(key);
     if (known) return known;
-    this.#changed = false;
     const block = this.#decode(bytes, start, end);
-    if (this.#changed) this.#cache.clear();
-    else if (this.#cache.size < CACHED) {
+    if (!this.#changed && this.#cache.size < CACHED) {
       keep(block.fields);
       this.#cache.set(key, block);
     }
@@ -99,6 +97,7 @@ export class HpackDecoder {
     this.#at = start;
     this.#end = end;
     this.#malformed = false;
+    this.#changed = false;
     let fields: string[] = [];
     let size = 0;
     let mayResize = true;
@@ -149,9 +148,16 @@ export class HpackDecoder {
     return slot < 0 ? slot + this.#names.length : slot;
   }
 
+  /** Called before each change: an index may mean another entry from now on, also in the blocks that are kept. */
+  #change(): void {
+    if (this.#changed) return;
+    this.#changed = true;
+    this.#cache.clear();
+  }
+
   #insert(name: string, value: string, wrong: boolean): void {
     const size = entrySize(name, value);
-    this.#changed = true;
+    this.#change();
     this.#evict(this.#maxSize - size);
     if (size > this.#maxSize) return;
     this.#newest = (this.#newest + 1) % this.#names.length;
@@ -175,7 +181,7 @@ export class HpackDecoder {
   #resize(size: number): void {
     if (size > this.#limit) throw corrupt(`table size ${size} over the limit of ${this.#limit}`);
     this.#maxSize = size;
-    this.#changed = true;
+    this.#change();
     this.#evict(size);
   }
 
