@@ -214,13 +214,13 @@ export async function startCluster(wanted: UpOptions, given: ReadonlySet<string>
       server: plane.server,
       async stop() {
         control.stop();
-        await stop();
+        await Promise.all([stop(), issuing.close()]);
       },
     };
   } catch (e) {
-    await stop();
+    await Promise.all([stop(), issuing.close()]);
     throw e;
   } finally {
-    issuing.close();
+    void issuing.close();
   }
 }

@@ -13,7 +13,7 @@ function program(body: string): { code: number; out: string } {
       import { IssuingProcess, answerQuestions } from ${file("issuing.ts")};
       import { Pki } from ${file("pki.ts")};
       if (process.argv.includes("--issuing-child")) await answerQuestions();
-      else { const dir = ${JSON.stringify(dir)}; const issuing = new IssuingProcess(); ${body}; issuing.close(); }
+      else { const dir = ${JSON.stringify(dir)}; const issuing = new IssuingProcess(); ${body}; await issuing.close(); }
     `;
     const main = join(dir, "main.ts");
     writeFileSync(main, source);
@@ -40,6 +40,19 @@ test("certificates come from another process, signed by the authority that came 
     expect(leaf.checkIP("127.0.0.1")).toBe("127.0.0.1");
   }
   expect(got.loaded).toBe(0);
+});
+
+test("once it is closed, the process is gone, and holds no file of anybody's open", () => {
+  const { code, out } = program(`
+    const { readFileSync } = await import("node:fs");
+    const children = () => readFileSync("/proc/self/task/" + process.pid + "/children", "utf8");
+    await Pki.open(dir + "/pki", issuing.issue);
+    const before = children();
+    void issuing.close();
+    await issuing.close();
+    console.log(before !== "", JSON.stringify(children()));
+  `);
+  expect({ code, out }).toEqual({ code: 0, out: 'true ""\n' });
 });
 
 test("what the library refuses is refused here too", () => {

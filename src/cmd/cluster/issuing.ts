@@ -21,6 +21,7 @@ export class IssuingProcess {
   #child: Bun.Subprocess | undefined;
   #listening = false;
   #last = 0;
+  #gone: Promise<unknown> | undefined;
 
   /** As `issue` of platform/certificate.ts does; starts the process where there is none. */
   readonly issue = (spec: CertificateSpec, issuer?: KeyPair): Promise<KeyPair> => {
@@ -32,11 +33,16 @@ export class IssuingProcess {
     return waiting.promise;
   };
 
-  /** Ends the process; another question would start a new one. */
-  close(): void {
-    this.#child?.disconnect();
+  /** Ends the process; another question would start a new one. Resolves when it is gone, and with it what it has open: the log. */
+  async close(): Promise<void> {
+    if (this.#child) {
+      // It has nothing to lose.
+      this.#child.kill("SIGKILL");
+      this.#gone = this.#child.exited;
+    }
     this.#child = undefined;
     this.#fail(new Error("the start ended before its certificates were made"));
+    await this.#gone;
   }
 
   #spawn(): Bun.Subprocess {

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:f
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { writeDurable } from "../../platform/files.ts";
+import { identify } from "../../platform/process.ts";
 import { UsageError } from "../flags.ts";
 import type { StorageMediaType } from "../storage-media-type.ts";
 import { openStored } from "./store-choice.ts";
@@ -49,16 +50,8 @@ export type ClusterFile = ClusterConfig & { runDir: string } & Partial<RunState>
 
 const short = (dir: string) => resolve(dir);
 
-export function processStartTime(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    // A zombie has ended; only its parent has not looked yet.
-    return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
-  } catch {
-    return undefined;
-  }
-}
+/** Clock ticks after boot; undefined once it has ended with all that it had open. */
+export const processStartTime = (pid: number): string | undefined => identify(pid)?.start;
 
 export class DataDir {
   readonly path: string;
