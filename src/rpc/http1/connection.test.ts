@@ -14,6 +14,12 @@ interface Asked {
   drains: number;
 }
 
+/** What comes behind an answer is looked at in a later microtask. */
+async function settled() {
+  await Promise.resolve();
+  await Promise.resolve();
+}
+
 /** A connection whose requests are written down; what is sent gathers in `sent`. */
 function open(options: { upgrades?: boolean; answer?: (asked: Asked) => void; maxHead?: number } = {}) {
   const requests: Asked[] = [];
@@ -67,9 +73,7 @@ function open(options: { upgrades?: boolean; answer?: (asked: Asked) => void; ma
     },
     async say(text: string) {
       connection.receive(Buffer.from(text, "latin1"));
-      // What comes behind an answer is looked at in a later microtask.
-      await Promise.resolve();
-      await Promise.resolve();
+      await settled();
     },
   };
 }
@@ -377,6 +381,25 @@ test("a client that closes its half has its answer still, but none that has no e
   half.connection.inputEnded();
   expect(half.requests[0]!.failure).toBeDefined();
   for (const c of [watch, half]) expect(c.connection.ended).toBe(true);
+});
+
+test("a client that closes its half behind several requests has the end when it has taken the last answer", async () => {
+  const body = "x".repeat(200_000);
+  const c = open({
+    answer({ exchange }) {
+      exchange.sendHeaders([":status", "200", "content-length", `${body.length}`]);
+      exchange.sendData(Buffer.from(body), true);
+    },
+  });
+  await c.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(5));
+  c.connection.inputEnded();
+  await settled();
+  expect(c.requests.length).toBeLessThan(5);
+  expect(c.connection.ended).toBe(false);
+  while (c.take(50_000) > 0) await settled();
+  expect(c.requests).toHaveLength(5);
+  expect(c.sent).toBe(`HTTP/1.1 200 OK\r\ncontent-length: 200000\r\n\r\n${body}`.repeat(5));
+  expect(c.connection.ended).toBe(true);
 });
 
 test("an answer that breaks off does not look whole, and nothing is mixed into it", async () => {

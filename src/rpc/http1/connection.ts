@@ -118,12 +118,18 @@ export class Http1Connection implements TurnOwner {
     this.output.taken(bytes);
     this.#fill();
     if (this.output.length === 0) this.#turn?.drained();
-    if (this.#queued === 0 && !this.#turn && !this.ended && this.#input.length > 0) queueMicrotask(() => this.receive(NOTHING));
+    if (!this.#waits) this.#goOn();
   }
 
   /** No further request is read: there is one already, or answers that the client does not take. */
   get #waits(): boolean {
     return this.#turn !== undefined || this.#queued > 0;
+  }
+
+  /** Looks later at what came behind the last request: more of its body, the next one, or the end. */
+  #goOn(): void {
+    if (this.ended || !(this.#body || this.#inputEnded || this.#input.length > 0)) return;
+    queueMicrotask(() => this.receive(NOTHING));
   }
 
   finish(): void {
@@ -163,7 +169,7 @@ export class Http1Connection implements TurnOwner {
     if (!keep || this.draining) return this.finish();
     this.#discard = MAX_DISCARD;
     this.#pause(false);
-    if (this.#body || this.#inputEnded || this.#input.length > 0) queueMicrotask(() => this.receive(NOTHING));
+    this.#goOn();
   }
 
   consumed(turn: Turn, bytes: number): void {
