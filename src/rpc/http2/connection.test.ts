@@ -8,6 +8,7 @@ import { HpackEncoder } from "./hpack/encoder.ts";
 import type { ConnectionOptions } from "./options.ts";
 import { Output } from "./output.ts";
 import type { Stream, StreamFailure, StreamListener } from "./stream.ts";
+import { IDS_END } from "./streams.ts";
 
 const GET = [":method", "GET", ":scheme", "http", ":path", "/", ":authority", "a"];
 
@@ -248,6 +249,19 @@ describe("draining", () => {
     run();
     expect(got.failure?.unprocessed).toBe(true);
     expect(client.ended).toBe(true);
+  });
+
+  test("a client with its last stream id opens no more, and ends with the streams that run", () => {
+    const { requests, run, request, client, server } = pair({ client: { firstStreamId: IDS_END - 4 } });
+    const calls = [request(), request()];
+    expect(client.canOpen).toBe(false);
+    run();
+    for (const { stream } of requests) {
+      expect([client.ended, server.ended]).toEqual([false, false]);
+      stream.sendHeaders([":status", "200"], true);
+      run();
+    }
+    expect([...calls, client, server].every(({ ended }) => ended)).toBe(true);
   });
 });
 

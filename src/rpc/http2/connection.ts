@@ -9,7 +9,7 @@ import { DEFAULT_WINDOW, Flag, FrameType, frameHeader, MAX_WINDOW, wordFrame } f
 import { Goaway, KEEPALIVE, pingFrame } from "./goaway.ts";
 import { type DecodedBlock, HpackDecoder } from "./hpack/decoder.ts";
 import { Inflow } from "./inflow.ts";
-import { checkRequest, checkResponse, listSize, MALFORMED, malformedTrailers } from "./message.ts";
+import { checkRequest, checkResponse, isLarger, MALFORMED, malformedTrailers } from "./message.ts";
 import type { ConnectionEvents, ConnectionOptions } from "./options.ts";
 import type { Output } from "./output.ts";
 import { FrameParser, type FrameTarget } from "./parser.ts";
@@ -56,7 +56,7 @@ export class Connection implements StreamOwner, FrameTarget {
       (stream) => this.#localEnd(stream),
     );
     this.#goaway = new Goaway(this.output);
-    this.#streams = new StreamTable(this.client);
+    this.#streams = new StreamTable(this.client, options.firstStreamId);
     this.#events = events;
     this.#maxStreams = this.client ? 0 : (options.maxConcurrentStreams ?? 1000);
     const maxHeaderListSize = options.maxHeaderListSize ?? 65536;
@@ -94,7 +94,7 @@ export class Connection implements StreamOwner, FrameTarget {
 
   /** Whether request() may be called now. */
   get canOpen(): boolean {
-    return !this.ended && !this.draining && this.#streams.size < this.peerMaxConcurrentStreams && this.#streams.idsLeft;
+    return !this.ended && !this.draining && this.#streams.size < this.peerMaxConcurrentStreams;
   }
 
   /** Takes bytes from the socket. Never throws: a fault of the peer ends the connection. */
@@ -110,24 +110,24 @@ export class Connection implements StreamOwner, FrameTarget {
     }
   }
 
-  #overLimit(fields: readonly string[]): boolean {
-    return this.#peerMaxHeaderListSize !== Number.POSITIVE_INFINITY && listSize(fields) > this.#peerMaxHeaderListSize;
-  }
-
   /**
    * Starts a request of a client; check canOpen before. Throws Http2Error
    * for fields of more bytes than the server takes.
    */
   request(fields: readonly string[], end: boolean, listener: StreamListener): Stream {
     if (!this.canOpen) throw new Http2Error(ErrorCode.REFUSED_STREAM, "no stream can be opened");
-    if (this.#overLimit(fields)) {
-      const most = `header list size to send violates the maximum size (${this.#peerMaxHeaderListSize} bytes) set by server`;
-      throw new Http2Error(ErrorCode.INTERNAL_ERROR, most);
+    const most = this.#peerMaxHeaderListSize;
+    if (isLarger(fields, most)) {
+      throw new Http2Error(ErrorCode.INTERNAL_ERROR, `header list size to send violates the maximum size (${most} bytes) set by server`);
     }
     const stream = new Stream(this.#streams.takeId(), this, this.#peerInitialWindow, this.#inflow.streamSize);
     stream.listener = listener;
     this.#streams.add(stream);
     this.writeHeaders(stream, fields, end);
+    if (!this.#streams.idsLeft) {
+      this.#lastStream();
+      this.#events.goingAway?.(true, "the stream ids of the connection are used up");
+    }
     return stream;
   }
 
@@ -164,7 +164,7 @@ export class Connection implements StreamOwner, FrameTarget {
   // StreamOwner
 
   writeHeaders(stream: Stream, fields: readonly string[], end: boolean): void {
-    if (this.client || !this.#overLimit(fields)) return this.#sender.headers(stream, fields, end);
+    if (this.client || !isLarger(fields, this.#peerMaxHeaderListSize)) return this.#sender.headers(stream, fields, end);
     this.resetStream(stream, ErrorCode.INTERNAL_ERROR);
     const error = new Http2Error(ErrorCode.INTERNAL_ERROR, "more header fields than the client takes");
     stream.listener?.failed({ error, unprocessed: false, connection: false });

@@ -82,9 +82,10 @@ export function malformedTrailers(fields: readonly string[], end: boolean): bool
   return !end || regularFields(fields, 0) === MALFORMED;
 }
 
-/** Bytes of a header list as SETTINGS_MAX_HEADER_LIST_SIZE counts them (section 6.5.2). */
-export function listSize(fields: readonly string[]): number {
+/** Whether a header list has more bytes than `limit`, as SETTINGS_MAX_HEADER_LIST_SIZE counts them (section 6.5.2). */
+export function isLarger(fields: readonly string[], limit: number): boolean {
+  if (limit === Number.POSITIVE_INFINITY) return false;
   let size = 16 * fields.length;
   for (const text of fields) size += text.length;
-  return size;
+  return size > limit;
 }

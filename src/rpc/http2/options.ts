@@ -10,6 +10,8 @@ export interface ConnectionOptions {
   streamWindow?: number;
   /** The same for all streams together. Default 4 MiB. */
   connectionWindow?: number;
+  /** The id of a client's first stream. Default 1; each connection has ids for 2^30 requests. */
+  firstStreamId?: number;
   /** For servers: send clients away that ping more often. Default: any may. */
   pings?: PingPolicy;
   /** Milliseconds; for rate limits only. */
@@ -24,7 +26,7 @@ export interface ConnectionEvents {
   /** The peer's SETTINGS have come, for the first time or again. */
   settings?(): void;
   pong?(): void;
-  /** No stream may be started any more. `clean` when the peer gave no error. */
+  /** No stream may be started any more. `clean` when there was no error. */
   goingAway?(clean: boolean, reason: string): void;
   /** A stream has ended; `open` are left. */
   streamEnded?(open: number): void;

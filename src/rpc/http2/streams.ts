@@ -3,17 +3,21 @@ import { ErrorCode, Http2Error } from "./errors.ts";
 import { MAX_WINDOW } from "./frame.ts";
 import type { Stream } from "./stream.ts";
 
+/** A client uses no ids from here on: some thousands before the last there is, whose like servers seldom meet. */
+export const IDS_END = MAX_WINDOW - 2 * 4096;
+
 /** The streams of a connection: those that are open, which ids are used up, and how the last ones closed. */
 export class StreamTable {
   readonly #client: boolean;
   readonly #open = new Map<number, Stream>();
   readonly #closed = new ClosedStreams();
-  #nextId = 1;
+  #nextId: number;
   /** The highest id that the peer has used. */
   lastPeerId = 0;
 
-  constructor(client: boolean) {
+  constructor(client: boolean, firstId = 1) {
     this.#client = client;
+    this.#nextId = firstId;
   }
 
   get size(): number {
@@ -21,7 +25,7 @@ export class StreamTable {
   }
 
   get idsLeft(): boolean {
-    return this.#nextId < MAX_WINDOW;
+    return this.#nextId < IDS_END;
   }
 
   /** For a stream of a client's own. */
