@@ -2,6 +2,7 @@
 // transports, HTTP and direct, end here.
 import { copy } from "../api/equal.ts";
 import type { KindInfo } from "../api/schema.ts";
+import { parseFieldSelector, SelectorError } from "../api/selectors.ts";
 import { methodNotAllowed, notFound } from "../api/status.ts";
 import type { ListOptions, PatchType, Target, WatchOptions } from "../client/transport.ts";
 import { forbiddenFor } from "./auth/rbac.ts";
@@ -53,9 +54,11 @@ export class Api {
     this.#subresources = options.subresources;
   }
 
-  /** Throws 403 unless the user may. */
+  /** Throws 403 unless the user may, and 404 or 405 where such a request has no path of its own, whoever asks. */
   authorize(context: RequestContext, verb: string, target: Target): void {
-    this.check({ user: context.user, verb, resource: target, path: "" });
+    this.check({ user: context.user, verb, resource: ofNamespace(target) ? { ...target, namespace: target.name! } : target, path: "" });
+    const info = this.virtual(target)?.info ?? this.registry.resources.find(target.group, target.version, target.resource)?.info;
+    if (info) checkScope(info, verb, target);
   }
 
   /** Throws 403 unless the attributes are allowed. */
@@ -123,14 +126,14 @@ export class Api {
   }
 
   async list(context: RequestContext, target: Target, options: ListOptions): Promise<ListResult> {
-    this.authorize(context, "list", target);
+    this.authorize(context, "list", selected(target, options));
     const virtual = this.virtual(target);
     if (virtual?.list) return virtual.list(options);
     return list(this.resource(target), target.namespace, options, target.name);
   }
 
   async watch(context: RequestContext, target: Target, options: WatchOptions): Promise<Watcher> {
-    this.authorize(context, "watch", target);
+    this.authorize(context, "watch", selected(target, options));
     return watch(this.resource(target), target.namespace, options, target.name);
   }
 
@@ -217,6 +220,37 @@ export class Api {
   async deleteCollection(context: RequestContext, target: Target, options: DeleteOptions, selection: ListOptions) {
     this.authorize(context, "deletecollection", target);
     return removeCollection(this.registry, this.resource(target), context, target.namespace, options, selection);
+  }
+}
+
+/** A namespace is asked for as what is in it: whoever may see all in it sees itself too. */
+const ofNamespace = ({ group, resource, name }: Target) => group === "" && resource === "namespaces" && name !== undefined;
+
+/**
+ * What is in no namespace has no path below one, or a right in a namespace
+ * would be a right to it; what is in namespaces can be read across all of
+ * them, and not be written.
+ */
+function checkScope({ namespaced, group, plural }: KindInfo, verb: string, { namespace, name }: Target): void {
+  if (namespaced === (namespace !== undefined)) return;
+  if (!namespaced || name !== undefined) throw unknownPath();
+  if (verb !== "list" && verb !== "watch") throw methodNotAllowed({ group, resource: plural }, verb);
+}
+
+/** Who asks for all of one name asks for that one, which a rule may name. */
+function selected(target: Target, { fieldSelector }: ListOptions): Target {
+  if (target.name !== undefined || !fieldSelector) return target;
+  const name = nameIn(fieldSelector);
+  return name ? { ...target, name } : target;
+}
+
+function nameIn(fieldSelector: string): string | undefined {
+  try {
+    return parseFieldSelector(fieldSelector).requiresExact("metadata.name");
+  } catch (error) {
+    // What is wrong with it is told to those who may ask at all.
+    if (error instanceof SelectorError) return undefined;
+    throw error;
   }
 }
 

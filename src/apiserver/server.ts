@@ -76,6 +76,8 @@ export interface ApiServerOptions {
   tokens?: StaticToken[];
   /** The apiserver's certificate and what it trusts, towards kubelets. */
   kubeletClient?: TlsClientOptions;
+  /** Whether a proxy may lead to an address of a pod; to those that are global unicast, as upstream's. */
+  mayReach?: (ip: string) => boolean;
   /** Whether requests without credentials are anonymous rather than refused; true. */
   anonymous?: boolean;
   /** Whether every authenticated request may do anything, as --authorization-mode=AlwaysAllow. */
@@ -194,7 +196,7 @@ export class ApiServer implements Component {
           health: this.#checks(),
           documents: this.#documents,
           metrics: { countObjects: this.#options.countObjects ?? true, sizes: this.#sizes },
-          connect: new Connect(this.#api, new KubeletClient({ tls: this.#options.kubeletClient ?? {} })),
+          connect: new Connect(this.#api, new KubeletClient({ tls: this.#options.kubeletClient ?? {} }), this.#options.mayReach),
         }),
     );
     return this.#app;

@@ -50,14 +50,15 @@ export function resourcePath(path: string, raw = path): ResourcePath | undefined
   const version = parts[at - 1];
   if (!version || (!core && parts[1] !== "apis")) return undefined;
   // The old form /api/v1/watch/… means ?watch=1; the caller reads that itself.
-  if (parts[at] === "watch") at++;
+  const watch = parts[at] === "watch";
+  if (watch) at++;
   if (parts.at(-1) === "") parts.pop();
   if (at >= parts.length) return undefined;
   const target: ResourcePath = { group, version, resource: "" };
   if (parts[at] === "namespaces" && parts.length > at + 1) {
     const name = parts[at + 1]!;
     const next = parts[at + 2];
-    if (next === undefined || (core && ofNamespace.has(next) && parts.length === at + 3))
+    if (next === undefined || (core && !watch && ofNamespace.has(next) && parts.length === at + 3))
       return { ...target, resource: "namespaces", name, ...(next === undefined ? {} : { subresource: next }) };
     target.namespace = name;
     at += 2;
@@ -65,6 +66,8 @@ export function resourcePath(path: string, raw = path): ResourcePath | undefined
   target.resource = parts[at]!;
   if (parts[at + 1] !== undefined) target.name = parts[at + 1];
   if (parts[at + 2] !== undefined) target.subresource = parts[at + 2];
+  // It is of whole objects alone.
+  if (watch && target.subresource !== undefined) return undefined;
   if (parts.length > at + 3) {
     if (target.subresource !== "proxy") return undefined;
     target.rest = restOf(path, raw, at + 3);

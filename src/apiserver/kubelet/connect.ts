@@ -2,7 +2,7 @@
 // the proxies to nodes, pods and services.
 import type { Duplex } from "node:stream";
 import type * as core from "../../api/gen/core/v1.ts";
-import { badRequest, notFound, StatusError, serviceUnavailable } from "../../api/status.ts";
+import { badRequest, methodNotAllowed, notFound, StatusError, serviceUnavailable } from "../../api/status.ts";
 import type { Target } from "../../client/transport.ts";
 import type { Api } from "../api.ts";
 import type { Incoming } from "../http/incoming.ts";
@@ -11,7 +11,7 @@ import { pass, Reply } from "../http/reply.ts";
 import type { RequestContext } from "../request.ts";
 import type { KubeletClient } from "./client.ts";
 import { kubeletOrigin, podLocation } from "./location.ts";
-import { proxyTarget } from "./proxy-target.ts";
+import { isGlobalUnicast, originOf, proxyTarget } from "./proxy-target.ts";
 
 /** A body of up to so many bytes is passed on with its length, a larger one as it comes. */
 const wholeBody = 1024 * 1024;
@@ -25,7 +25,9 @@ const streams = ["exec", "attach", "portforward"] as const;
 type Stream = (typeof streams)[number];
 const isStream = (name: string | undefined): name is Stream => (streams as readonly (string | undefined)[]).includes(name);
 
-const verbs: Record<string, string> = { GET: "get", HEAD: "get", POST: "create", PUT: "update", PATCH: "patch", DELETE: "delete" };
+const verbs: ReadonlyMap<string, string> = new Map(
+  Object.entries({ GET: "get", HEAD: "get", POST: "create", PUT: "update", PATCH: "patch", DELETE: "delete" }),
+);
 
 export interface ConnectRequest {
   readonly incoming: Incoming;
@@ -37,10 +39,13 @@ export interface ConnectRequest {
 export class Connect {
   readonly #api: Api;
   readonly #kubelets: KubeletClient;
+  readonly #mayReach: (ip: string) => boolean;
 
-  constructor(api: Api, kubelets: KubeletClient) {
+  /** @param mayReach whether a proxy may lead to an address of a pod */
+  constructor(api: Api, kubelets: KubeletClient, mayReach: (ip: string) => boolean = isGlobalUnicast) {
     this.#api = api;
     this.#kubelets = kubelets;
+    this.#mayReach = mayReach;
   }
 
   /** Whether a target is one of these. */
@@ -51,8 +56,8 @@ export class Connect {
   }
 
   async handle(request: ConnectRequest): Promise<Response> {
-    const { incoming, context, target, query } = request;
-    this.#api.authorize(context, verbs[incoming.method] ?? "get", target);
+    const { incoming, target, query } = request;
+    this.#authorize(request);
     if (target.subresource === "proxy") return this.#proxy(request);
     if (isStream(target.subresource)) throw badRequest("Upgrade request required");
     const location = podLocation("log", await this.#pod(target), await this.#nodeOf(target), query);
@@ -68,13 +73,27 @@ export class Connect {
   async upgrade(request: ConnectRequest, socket: Duplex, head: Uint8Array): Promise<void> {
     const { incoming, context, target, query } = request;
     const kind = target.subresource;
-    // Upstream lets those who may GET a stream by WebSocket, and who may create it by SPDY.
-    this.#api.authorize(context, verbs[incoming.method] ?? "get", target);
+    this.#authorize(request);
     if (!isStream(kind)) throw badRequest("this subresource can't be upgraded");
+    // A WebSocket is asked for by GET; since 1.35 upstream wants those too who may create the stream.
+    this.#api.authorize(context, "create", target);
     const pod = await this.#pod(target);
     const location = podLocation(kind, pod, await this.#nodeOf(target), query);
     if (!location) throw badRequest(`pod ${target.name} does not have a host assigned`);
     await this.#kubelets.upgrade(kind, location, { request: incoming.message, socket, head });
+  }
+
+  /** A method that no verb stands for, such as one in lower case, which may be taken for another further on, is nobody's to use. */
+  #authorize({ incoming, context, target }: ConnectRequest): void {
+    const verb = verbs.get(incoming.method);
+    if (!verb) throw methodNotAllowed({ group: target.group, resource: target.resource }, incoming.method);
+    this.#api.authorize(context, verb, target);
+  }
+
+  async #isPods({ ip, targetRef }: core.EndpointAddress, namespace: string): Promise<boolean> {
+    if (targetRef?.kind !== "Pod" || targetRef.namespace !== namespace || !targetRef.name || !this.#mayReach(ip)) return false;
+    const pod = (await this.#find("pods", namespace, targetRef.name).catch(() => undefined)) as core.Pod | undefined;
+    return pod?.status?.podIPs?.some((p) => p.ip === ip) === true;
   }
 
   async #pod(target: Target): Promise<core.Pod> {
@@ -128,10 +147,12 @@ export class Connect {
   async #originOf(target: Target): Promise<string> {
     const { scheme, name, port } = proxyTarget(target.name!);
     if (target.resource === "pods") {
+      // Whatever else stood there could name another host.
+      if (!/^\d{0,5}$/.test(port)) throw badRequest(`invalid pod request ${JSON.stringify(target.name)}`);
       const pod = (await this.#find("pods", target.namespace, name)) as core.Pod;
-      const found = port || String(pod.spec.containers.flatMap((c) => c.ports ?? [])[0]?.containerPort ?? 80);
-      if (!pod.status?.podIP) throw badRequest(`address not allowed`);
-      return `${scheme}://${pod.status.podIP}:${found}`;
+      const ip = pod.status?.podIP ?? "";
+      if (!this.#mayReach(ip)) throw badRequest("address not allowed");
+      return originOf(scheme, ip, port || String(pod.spec.containers.flatMap((c) => c.ports ?? [])[0]?.containerPort ?? 80));
     }
     const service = (await this.#find("services", target.namespace, name)) as core.Service;
     const ports = service.spec.ports ?? [];
@@ -144,8 +165,11 @@ export class Connect {
     const endpoints = (await this.#find("endpoints", target.namespace, name)) as core.Endpoints;
     for (const subset of endpoints.subsets ?? []) {
       const to = subset.ports?.find((p) => (p.name ?? "") === (wanted.name ?? ""));
-      const addresses = subset.addresses ?? [];
-      if (to && addresses.length) return `${scheme}://${addresses[Math.floor(Math.random() * addresses.length)]!.ip}:${to.port}`;
+      if (!to) continue;
+      // Whoever writes an endpoint may name any address: one of a pod is meant.
+      const pods = await Promise.all((subset.addresses ?? []).map((a) => this.#isPods(a, target.namespace!)));
+      const ips = (subset.addresses ?? []).map((a) => a.ip).filter((_, i) => pods[i]);
+      if (ips.length > 0) return originOf(scheme, ips[Math.floor(Math.random() * ips.length)]!, String(to.port));
     }
     throw serviceUnavailable(`no endpoints available for service ${JSON.stringify(name)}`);
   }
