@@ -10,6 +10,7 @@ import { dns1123Label } from "../names.ts";
 import { type Errors, IMMUTABLE, type Validator } from "./errors.ts";
 import { nodeResources } from "./quantities.ts";
 
+const RBAC = "rbac.authorization.k8s.io";
 const MAX_DATA = 1024 * 1024;
 const KEY =
   "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
@@ -126,17 +127,37 @@ function rules(list: readonly rbac.PolicyRule[] | null | undefined, errors: Erro
 export const role: Validator<rbac.Role> = (r, errors) => rules(r.rules, errors, true);
 export const clusterRole: Validator<rbac.ClusterRole> = (r, errors) => rules(r.rules, errors, false);
 
-export const roleBinding: Validator<rbac.RoleBinding> = (b, errors, old) => {
-  if (!b.roleRef?.name) errors.required("roleRef.name");
-  if (b.roleRef && !["Role", "ClusterRole"].includes(b.roleRef.kind))
-    errors.notSupported("roleRef.kind", b.roleRef.kind, ["ClusterRole", "Role"]);
-  if (old && !deepEqual(b.roleRef, old.roleRef)) errors.invalid("roleRef", b.roleRef, "cannot change roleRef");
-  (b.subjects ?? []).forEach((s, i) => {
-    if (!s.name) errors.required(`subjects[${i}].name`);
-    if (!["ServiceAccount", "User", "Group"].includes(s.kind))
-      errors.notSupported(`subjects[${i}].kind`, s.kind, ["ServiceAccount", "User", "Group"]);
-  });
-};
+function subject(s: rbac.Subject, at: string, errors: Errors, namespaced: boolean): void {
+  if (!s.name) errors.required(`${at}.name`);
+  switch (s.kind) {
+    case "ServiceAccount":
+      if (s.apiGroup) errors.notSupported(`${at}.apiGroup`, s.apiGroup, [""]);
+      if (!namespaced && !s.namespace) errors.required(`${at}.namespace`);
+      break;
+    case "User":
+    case "Group":
+      if (s.apiGroup !== RBAC) errors.notSupported(`${at}.apiGroup`, s.apiGroup, [RBAC]);
+      break;
+    default:
+      errors.notSupported(`${at}.kind`, s.kind, ["ServiceAccount", "User", "Group"]);
+  }
+}
+
+/** `kinds` are the roles that it may refer to: authorization and the check of escalations know them by kind and group. */
+const binding =
+  (namespaced: boolean, ...kinds: string[]): Validator<rbac.RoleBinding> =>
+  (b, errors, old) => {
+    if (!b.roleRef?.name) errors.required("roleRef.name");
+    if (b.roleRef && b.roleRef.apiGroup !== RBAC) errors.notSupported("roleRef.apiGroup", b.roleRef.apiGroup, [RBAC]);
+    if (b.roleRef && !kinds.includes(b.roleRef.kind)) errors.notSupported("roleRef.kind", b.roleRef.kind, kinds);
+    if (old && !deepEqual(b.roleRef, old.roleRef)) errors.invalid("roleRef", b.roleRef, "cannot change roleRef");
+    (b.subjects ?? []).forEach((s, i) => {
+      subject(s, `subjects[${i}]`, errors, namespaced);
+    });
+  };
+
+export const roleBinding = binding(true, "ClusterRole", "Role");
+export const clusterRoleBinding = binding(false, "ClusterRole");
 
 export const storageClass: Validator<storage.StorageClass> = (c, errors, old) => {
   if (!c.provisioner) errors.required("provisioner");

@@ -34,7 +34,7 @@ const table: Record<string, Validator> = {
   "rbac.authorization.k8s.io/Role": configuration.role,
   "rbac.authorization.k8s.io/ClusterRole": configuration.clusterRole,
   "rbac.authorization.k8s.io/RoleBinding": configuration.roleBinding,
-  "rbac.authorization.k8s.io/ClusterRoleBinding": configuration.roleBinding,
+  "rbac.authorization.k8s.io/ClusterRoleBinding": configuration.clusterRoleBinding,
   "storage.k8s.io/StorageClass": configuration.storageClass,
 };
 

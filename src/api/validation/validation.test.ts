@@ -43,6 +43,30 @@ describe("objects that are fine", () => {
 
 describe("objects that are refused", () => {
   const rows: [title: string, apiVersion: string, kind: string, object: Loose, errors: string[]][] = [
+    [
+      "a binding to what is no role",
+      "rbac.authorization.k8s.io/v1",
+      "RoleBinding",
+      { metadata: meta, roleRef: { apiGroup: "example.com", kind: "Group", name: "a" } },
+      [
+        'roleRef.apiGroup: Unsupported value: "example.com": supported values: "rbac.authorization.k8s.io"',
+        'roleRef.kind: Unsupported value: "Group": supported values: "ClusterRole", "Role"',
+      ],
+    ],
+    [
+      "a binding of the whole cluster to a namespace's role, and to an account of no namespace",
+      "rbac.authorization.k8s.io/v1",
+      "ClusterRoleBinding",
+      { metadata: { name: "a" }, roleRef: { kind: "Role", name: "a" }, subjects: [{ kind: "ServiceAccount", name: "robot" }] },
+      ['roleRef.kind: Unsupported value: "Role": supported values: "ClusterRole"', "subjects[0].namespace: Required value"],
+    ],
+    [
+      "subjects of another group",
+      "rbac.authorization.k8s.io/v1",
+      "RoleBinding",
+      { metadata: meta, roleRef: { kind: "Role", name: "a" }, subjects: [{ kind: "User", apiGroup: "example.com", name: "jane" }] },
+      ['subjects[0].apiGroup: Unsupported value: "example.com": supported values: "rbac.authorization.k8s.io"'],
+    ],
     ["no containers", "v1", "Pod", pod({ containers: [] }), ["spec.containers: Required value"]],
     [
       "two containers of one name",
