@@ -9,8 +9,9 @@ import type { ApiTransport } from "../client/transport.ts";
 import type { Component } from "../platform/component.ts";
 import type { TlsClientOptions } from "../rpc/types.ts";
 import { Admission } from "./admission/mod.ts";
-import { Api } from "./api.ts";
+import { Api, type Authorizer } from "./api.ts";
 import { Authenticator, type StaticToken } from "./auth/authenticator.ts";
+import { escalationGuards } from "./auth/escalation.ts";
 import { RbacAuthorizer } from "./auth/rbac.ts";
 import { ServiceAccountTokens } from "./auth/service-account-tokens.ts";
 import { bootstrap } from "./bootstrap.ts";
@@ -28,7 +29,7 @@ import { EndpointLeases } from "./services/endpoint-leases.ts";
 import { type Network, parseNetwork } from "./services/ip.ts";
 import { ensureKubernetesService } from "./services/kubernetes.ts";
 import { ServiceAllocation } from "./services/services.ts";
-import { admissionSource, rbacSource, tokenLookup } from "./sources.ts";
+import { admissionSource, rbacSource, storedRole, tokenLookup } from "./sources.ts";
 import type { ProtobufForm, StorageMediaType } from "./storage/codec.ts";
 import { Compactor } from "./storage/compactor.ts";
 import { StorageSizes } from "./storage/sizes.ts";
@@ -123,6 +124,7 @@ export class ApiServer implements Component {
     const storage = storages.main;
     const resources = new Resources(storages);
     const authorizer = new RbacAuthorizer(rbacSource(resources));
+    const effective: Authorizer = options.alwaysAllow ? { authorize: () => ({ allowed: true, reason: "" }) } : authorizer;
     const hooks = new Map<string, Hook>();
     this.#storages = storages;
     const clients = storages.all.map((s) => s.client);
@@ -133,6 +135,11 @@ export class ApiServer implements Component {
       resources,
       admission: new Admission(admissionSource(resources)),
       hooks,
+      guards: escalationGuards({
+        allowed: (attributes) => effective.authorize(attributes).allowed,
+        held: (user, namespace) => authorizer.held(user, namespace),
+        role: storedRole(resources),
+      }),
       now: options.now ?? Date.now,
     };
     const { issuer, signingKeyPem, publicKeysPem, apiAudiences } = options.serviceAccount;
@@ -153,7 +160,7 @@ export class ApiServer implements Component {
     this.#authenticator = new Authenticator({ tokens: options.tokens, serviceAccounts });
     this.#api = new Api({
       registry: this.#registry,
-      authorizer: options.alwaysAllow ? { authorize: () => ({ allowed: true, reason: "" }) } : authorizer,
+      authorizer: effective,
       virtual: new Map([...reviews({ authorizer, authenticator: this.#authenticator }), ...components(this.#registry, options.store)]),
       subresources: new Map([["/serviceaccounts/token", token(serviceAccounts)]]),
     });

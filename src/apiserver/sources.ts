@@ -2,8 +2,10 @@
 import type * as rbac from "../api/gen/rbac/v1.ts";
 import type { KubeObject } from "../api/object.ts";
 import type { AdmissionSource } from "./admission/mod.ts";
+import type { EscalationOptions } from "./auth/escalation.ts";
 import type { RbacSource } from "./auth/rbac.ts";
 import type { ServiceAccountTokenOptions } from "./auth/service-account-tokens.ts";
+import { get } from "./registry/read.ts";
 import type { Resources } from "./registry/resources.ts";
 import { objectKey } from "./storage/keys.ts";
 
@@ -24,6 +26,11 @@ export function rbacSource(resources: Resources): RbacSource {
     clusterRoleBindings: () => clusterBindings.all().map((e) => e.object as rbac.ClusterRoleBinding),
     roleBindings: (namespace) => bindings.by("namespace", namespace).map((e) => e.object as rbac.RoleBinding),
   };
+}
+
+export function storedRole(resources: Resources): EscalationOptions["role"] {
+  return async (resource, namespace, name) =>
+    (await get(resources.need(rbacGroup, "v1", resource), namespace, name)).object as rbac.ClusterRole;
 }
 
 export function tokenLookup(resources: Resources): ServiceAccountTokenOptions["lookup"] {

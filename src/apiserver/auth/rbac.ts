@@ -20,7 +20,8 @@ export interface Decision {
   reason: string;
 }
 
-const MASTERS = "system:masters";
+/** Its members may do anything; the server itself is one. */
+export const MASTERS = "system:masters";
 const has = (list: readonly string[] | undefined, value: string) => list?.includes("*") === true || list?.includes(value) === true;
 
 /** How rules name what is asked for: "pods", "pods/log". */
@@ -76,13 +77,19 @@ export class RbacAuthorizer {
         nonResourceRules: [{ verbs: ["*"], nonResourceURLs: ["*"] }],
       };
     }
-    const rules = [...this.#rules(user, namespace)].flatMap(([r]) => r);
+    const rules = this.held(user, namespace);
     return { resourceRules: rules.filter((r) => r.resources?.length), nonResourceRules: rules.filter((r) => r.nonResourceURLs?.length) };
+  }
+
+  /** The rules of all roles bound to a user in a namespace, or in the whole cluster. */
+  held(user: UserInfo, namespace: string | undefined): rbac.PolicyRule[] {
+    return [...this.#rules(user, namespace)].flatMap(([rules]) => rules);
   }
 
   *#rules(user: UserInfo, namespace: string | undefined): Generator<readonly [rules: readonly rbac.PolicyRule[], grant: Grant]> {
     this.#refresh();
     for (const grant of this.#cluster.of(user)) {
+      if (grant.roleRef.kind !== "ClusterRole") continue;
       const rules = this.#source.clusterRole(grant.roleRef.name)?.rules;
       if (rules) yield [rules, grant];
     }

@@ -27,6 +27,19 @@ export interface Hook {
   delete?(object: Stored): Promise<Claim>;
 }
 
+/** A write that is about to be stored, as a guard sees it. */
+export interface GuardedWrite {
+  readonly object: Stored;
+  /** Absent: there is no such object yet. */
+  readonly old?: Stored;
+  /** The path's name; absent for a POST. */
+  readonly name?: string;
+  readonly context: RequestContext;
+}
+
+/** Says by the object whether the user may, where verb and resource do not tell. Throws a StatusError to refuse. */
+export type Guard = (write: GuardedWrite) => Promise<void> | void;
+
 export interface Registry {
   /** Of most resources, and of what is kept beside them. */
   readonly storage: Storage;
@@ -34,12 +47,17 @@ export interface Registry {
   readonly admission: Admission;
   /** By "group/plural". */
   readonly hooks: ReadonlyMap<string, Hook>;
+  /** By "group/plural". */
+  readonly guards: ReadonlyMap<string, Guard>;
   /** Milliseconds since the epoch. */
   now(): number;
 }
 
 export const hookOf = (registry: Registry, resource: Resource): Hook | undefined =>
   registry.hooks.get(`${resource.info.group}/${resource.info.plural}`);
+
+export const guardOf = (registry: Registry, resource: Resource): Guard | undefined =>
+  registry.guards.get(`${resource.info.group}/${resource.info.plural}`);
 
 /** RFC 3339 in whole seconds. */
 export const timestamp = (milliseconds: number): string => `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;

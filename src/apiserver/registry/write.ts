@@ -13,7 +13,7 @@ import { mayHaveHappened, Overtaken } from "../storage/errors.ts";
 import { objectKey } from "../storage/keys.ts";
 import { trackUpdate } from "./managed.ts";
 import { named, view } from "./read.ts";
-import { type Claim, generateName, hookOf, type Registry, timestamp } from "./registry.ts";
+import { type Claim, generateName, guardOf, hookOf, type Registry, timestamp } from "./registry.ts";
 import type { Resource } from "./resources.ts";
 import type { Fresh, Stored } from "./strategy.ts";
 
@@ -44,30 +44,42 @@ export function checkNamespace(resource: Resource, object: Fresh, namespace: str
   object.metadata.namespace = namespace;
 }
 
-/** Stores a new object, which the caller gives away. `name` is the path's where it has one. */
+interface CreateOptions {
+  readonly tracked?: boolean;
+  /** The path's name, where a PUT or an apply creates. */
+  readonly name?: string;
+}
+
+/** Stores a new object, which the caller gives away. */
 export async function create(
   registry: Registry,
   resource: Resource,
   context: RequestContext,
   namespace: string | undefined,
   object: Fresh,
-  options: { tracked?: boolean } = {},
+  options: CreateOptions = {},
 ): Promise<Entry> {
   checkNamespace(resource, object, namespace);
   const generated = !object.metadata.name && !!object.metadata.generateName;
-  if (!generated) return createNamed(registry, resource, context, object, options.tracked);
+  if (!generated) return createNamed(registry, resource, context, object, options);
   for (let attempt = 1; ; attempt++) {
     const next = attempt < nameAttempts ? copy(object) : object;
     next.metadata.name = generateName(object.metadata.generateName!);
     try {
-      return await createNamed(registry, resource, context, next as Fresh, options.tracked);
+      return await createNamed(registry, resource, context, next as Fresh, options);
     } catch (error) {
       if (!isAlreadyExists(error) || attempt === nameAttempts) throw error;
     }
   }
 }
 
-async function createNamed(registry: Registry, resource: Resource, context: RequestContext, given: Fresh, tracked = false): Promise<Entry> {
+async function createNamed(
+  registry: Registry,
+  resource: Resource,
+  context: RequestContext,
+  given: Fresh,
+  { tracked, name }: CreateOptions,
+): Promise<Entry> {
   const { admission } = registry;
   const { info, strategy, storage, bucket } = resource;
   const now = timestamp(registry.now());
@@ -81,6 +93,8 @@ async function createNamed(registry: Registry, resource: Resource, context: Requ
   object = toStored(resource, object);
   const namespace = object.metadata.namespace;
   await admission.admit({ operation: "create", kind: info, object, context });
+  const wait = guardOf(registry, resource)?.({ object, context, ...(name ? { name } : {}) });
+  if (wait) await wait;
   if (strategy.generation) object.metadata.generation = 1;
   if (info.subresources.includes("status") && !strategy.statusWithSpec) {
     const status = emptyStatus(info);
@@ -210,7 +224,7 @@ export async function update(
     absent.metadata.name ??= name;
     if (absent.metadata.name !== name) throw nameMismatch(absent.metadata.name, name);
     try {
-      return { entry: await create(registry, resource, context, namespace, absent, options), created };
+      return { entry: await create(registry, resource, context, namespace, absent, { tracked: options.tracked, name }), created };
     } catch (error) {
       // Somebody else was faster; there is an object to update now.
       if (isAlreadyExists(error)) return update(registry, resource, context, namespace, name, transform, options);
@@ -254,6 +268,8 @@ async function advance(
   }
   keepSystemFields(meta, old.metadata);
   await admission.admit({ operation: "update", kind: info, subresource, object: next, old, context });
+  const wait = subresource ? undefined : guardOf(registry, resource)?.({ object: next, old, name, context });
+  if (wait) await wait;
   if (options.prepare) options.prepare(next, old);
   else if (subresource === "status") prepareStatus(resource, next, old);
   else prepareSpec(resource, next, old, context);
