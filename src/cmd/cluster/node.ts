@@ -52,19 +52,19 @@ export async function startNode(
   try {
     prepareHost(spec.clusterPodCidr, spec.index > 0);
     writeCniConfig({ clusterId: spec.clusterId, podCidr: spec.podCidr, confDir: spec.cniConfDir, ipamDir: join(spec.dir, "cni/ipam") });
-    const serving = pki.leaf({
-      name: `kubelet-${spec.name}`,
-      commonName: `system:node:${spec.name}`,
-      organizations: ["system:nodes"],
-      hosts: [spec.name, spec.ip],
-    });
-    const [{ Kubelet }, { Proxy: KubeProxy }, runtime] = await Promise.all([
+    const [serving, { Kubelet }, { Proxy: KubeProxy }, runtime] = await Promise.all([
+      pki.leaf({
+        name: `kubelet-${spec.name}`,
+        commonName: `system:node:${spec.name}`,
+        organizations: ["system:nodes"],
+        hosts: [spec.name, spec.ip],
+      }),
       import("../../kubelet/mod.ts"),
       import("../../proxy/mod.ts"),
       // The kubelet is there before the runtime, and so its pods, start.
       makeRuntime(spec, (containerId) => kubelet.expectEnd(containerId)),
     ]);
-    const tls = { ...(await serving), clientCa: pki.ca.cert };
+    const tls = { ...serving, clientCa: pki.ca.cert };
     const kubelet: InstanceType<typeof Kubelet> = new Kubelet({
       transport: transport(`system:node:${spec.name}`, "system:nodes"),
       nodeName: spec.name,

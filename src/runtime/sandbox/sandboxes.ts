@@ -124,6 +124,8 @@ export class Sandboxes {
       this.#save(record);
       this.#makeNamespaces(record);
       const joined = hostNetwork ? undefined : this.#joinNetwork(record);
+      // It may fail before anybody waits for it below.
+      joined?.catch(() => {});
       try {
         writeSandboxFiles(dir, config);
         if (record.shm !== undefined) {
