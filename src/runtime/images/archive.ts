@@ -96,6 +96,7 @@ async function importLayout(store: ImageStore, archive: Archive, names: readonly
     const { manifest, bytes } = resolveManifest(archive, entry);
     const configBytes = archive.blob(manifest.config.digest);
     const config = JSON.parse(configBytes.toString()) as ImageConfig;
+    using _hold = store.hold(config.rootfs.diff_ids);
     for (const [i, layer] of manifest.layers.entries()) {
       await store.addLayer(config.rootfs.diff_ids[i]!, () => createReadStream(archive.path(`blobs/sha256/${hex(layer.digest)}`)));
     }
@@ -112,6 +113,7 @@ async function importDocker(store: ImageStore, archive: Archive, names: readonly
   for (const entry of archive.json("manifest.json") as DockerEntry[]) {
     const configBytes = readFileSync(archive.path(entry.Config));
     const config = JSON.parse(configBytes.toString()) as ImageConfig;
+    using _hold = store.hold(config.rootfs.diff_ids);
     for (const [i, layer] of entry.Layers.entries()) {
       await store.addLayer(config.rootfs.diff_ids[i]!, () => createReadStream(archive.path(layer)));
     }

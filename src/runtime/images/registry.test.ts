@@ -1,13 +1,14 @@
 // Pulls from Debian's docker-registry, and from one that wants a token.
 import { afterAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { Code } from "../../rpc/types.ts";
 import { freePort } from "../../testing/ports.ts";
-import { type OciParts, ociParts, tarOf } from "../testing/archives.ts";
+import { configOf, type OciParts, ociParts, tarOf } from "../testing/archives.ts";
 import { wrapPullError } from "./errors.ts";
-import { architecture, digestOf, MediaType } from "./oci.ts";
+import { architecture, digestOf, type ImageConfig, MediaType } from "./oci.ts";
 import { Puller } from "./registry.ts";
 import { ImageStore } from "./store.ts";
 
@@ -140,6 +141,37 @@ describe.skipIf(!root)("a registry", () => {
       .puller.pull(name)
       .catch((e: Error) => e.message);
     expect(denied).toContain("failed to authorize");
+  });
+
+  test("may be slow with one layer: what came before it stays, whatever is removed meanwhile", async () => {
+    const parts = ociParts([await tarOf([{ name: "a", content: "1" }]), await tarOf([{ name: "b", content: "2" }])]);
+    const blobs = new Map([parts.config, parts.manifest, ...parts.layers].map((b) => [digestOf(b), b]));
+    const last = Promise.withResolvers<void>();
+    using server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      async fetch(request) {
+        const name = request.url.split("/").at(-1)!;
+        if (name === digestOf(parts.layers[1]!)) await last.promise;
+        return new Response(new Uint8Array(name === "1" ? parts.manifest : blobs.get(name)!));
+      },
+    });
+    const { store, puller: p } = puller();
+    const other = await tarOf([{ name: "c", content: "3" }]);
+    await store.addLayer(digestOf(other), () => Readable.from([other]));
+    store.add({ config: configOf([other]), names: ["other:1"] });
+    const pull = p.pull(`127.0.0.1:${server.port}/a:1`);
+    const { diff_ids } = (JSON.parse(parts.config.toString()) as ImageConfig).rootfs;
+    const deadline = Date.now() + 60_000;
+    // Until nothing but the second layer is on its way.
+    while (!store.hasLayer(diff_ids[0]!) || readdirSync(join(store.root, "tmp")).length !== 1) {
+      expect(Date.now()).toBeLessThan(deadline);
+      await Bun.sleep(2);
+    }
+    await store.remove("other:1");
+    expect(store.hasLayer(digestOf(other))).toBe(false);
+    last.resolve();
+    expect((await pull).layers.filter((layer) => !store.hasLayer(layer))).toEqual([]);
   });
 
   test("that nobody runs is told with the address", async () => {

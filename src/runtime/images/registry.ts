@@ -164,6 +164,7 @@ export class Puller {
     const config = JSON.parse(configBytes.toString()) as ImageConfig;
     const ids = config.rootfs?.diff_ids;
     if (!Array.isArray(ids) || ids.length !== manifest.layers.length) throw new Error("the image's config doesn't fit its manifest");
+    using _hold = this.#store.hold(ids);
     const todo = manifest.layers.map((layer, i) => [ids[i]!, layer] as const);
     const worker = async () => {
       for (let next = todo.shift(); next !== undefined; next = todo.shift()) await this.#layer(session, ...next);

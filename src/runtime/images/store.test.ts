@@ -6,7 +6,7 @@ import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import { getXattr } from "../../platform/ffi.ts";
 import { detachMount, mountOverlay } from "../../platform/mount.ts";
-import { dockerArchive, type Entry, ociArchive, tarOf } from "../testing/archives.ts";
+import { configOf, dockerArchive, type Entry, ociArchive, tarOf } from "../testing/archives.ts";
 import { importArchive } from "./archive.ts";
 import { resolveInside, unpackLayer } from "./layer.ts";
 import { digestOf } from "./oci.ts";
@@ -151,6 +151,26 @@ describe.skipIf(!root)("the store", () => {
     await store.remove(older.id, new Set([digestOf(one!)]));
     expect(readdirSync(join(at, "layers")).length).toBe(1);
     expect(await store.remove("a:1")).toBe(false);
+  });
+
+  test("an image that comes while another is removed keeps its layers and its config", async () => {
+    const at = fresh();
+    const store = new ImageStore(at);
+    const tars = [...(await layers()), await tarOf([{ name: "etc/three", content: "3" }])];
+    const [one, two, three] = tars as [Buffer, Buffer, Buffer];
+    let held: Disposable;
+    {
+      using _hold = store.hold([digestOf(three)]);
+      held = store.hold([digestOf(three)]);
+      for (const tar of tars) await store.addLayer(digestOf(tar), () => Readable.from([tar]));
+    }
+    store.add({ config: configOf([one, two]), names: ["a:1"] });
+    const removal = store.remove("a:1");
+    const image = store.add({ config: configOf([three]), names: ["b:1"] });
+    held[Symbol.dispose]();
+    await removal;
+    expect(readdirSync(join(at, "layers"))).toEqual([digestOf(three).slice(7)]);
+    expect(new ImageStore(at).config(image).rootfs.diff_ids).toEqual([digestOf(three)]);
   });
 
   test("a damaged layer leaves nothing behind", async () => {

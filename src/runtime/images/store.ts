@@ -54,6 +54,8 @@ export class ImageStore {
   readonly #images = new Map<string, ImageRecord>();
   /** Layers being unpacked now, so that two pulls share the work. */
   readonly #unpacking = new Map<string, Promise<void>>();
+  /** Layers of images that are being made. */
+  readonly #held = new Set<readonly string[]>();
   readonly #configs = new Map<string, ImageConfig>();
 
   /** Opens or makes a store. Only one process may have it open. */
@@ -106,6 +108,14 @@ export class ImageStore {
 
   hasLayer(layer: string): boolean {
     return existsSync(join(this.root, "layers", hex(layer), "size"));
+  }
+
+  /** Keeps layers that no image has yet, from before they are added until their image is. */
+  hold(layers: readonly string[]): Disposable {
+    // An array of its own, so that each of two holds of the same layers ends by itself.
+    const held = [...layers];
+    this.#held.add(held);
+    return { [Symbol.dispose]: () => void this.#held.delete(held) };
   }
 
   /** A folder for work in progress, on the store's file system. */
@@ -210,15 +220,16 @@ export class ImageStore {
 
   /** Removes layers and blobs that nothing refers to. */
   async #collect(inUse: ReadonlySet<string>): Promise<void> {
-    const layers = new Set(this.list().flatMap((i) => i.layers.map(hex)));
-    for (const layer of inUse) layers.add(hex(layer));
-    const blobs = new Set(this.list().flatMap((i) => [hex(i.id), ...i.digests.map((d) => hex(d.slice(d.indexOf("@") + 1)))]));
     for (const entry of readdirSync(join(this.root, "layers"))) {
-      if (layers.has(entry) || this.#unpacking.has(`sha256:${entry}`)) continue;
+      // Asked anew for each: images come while the one before is removed.
+      const used = [...inUse, ...this.list().flatMap((i) => i.layers), ...[...this.#held].flat(), ...this.#unpacking.keys()];
+      const layer = join(this.root, "layers", entry);
+      if (used.some((l) => hex(l) === entry) || !existsSync(layer)) continue;
       const grave = join(this.temporary(), "layer");
-      renameSync(join(this.root, "layers", entry), grave);
+      renameSync(layer, grave);
       await rm(grave, { recursive: true, force: true });
     }
+    const blobs = new Set(this.list().flatMap((i) => [hex(i.id), ...i.digests.map((d) => hex(d.slice(d.indexOf("@") + 1)))]));
     for (const entry of readdirSync(join(this.root, "blobs/sha256"))) {
       if (!blobs.has(entry)) rmSync(join(this.root, "blobs/sha256", entry), { force: true });
     }
