@@ -104,7 +104,7 @@ export class EmbeddedRuntime implements Component {
     const containers = new Containers({ ...o, oci, images, sandboxes, events, log });
     const streaming = new StreamingServer(log);
     await sandboxes.adopt();
-    await Promise.all([containers.adopt(), ensureBunImage(images), streaming.start()]);
+    await Promise.all([containers.adopt().then(() => ensureBunImage(images, containers.layersInUse())), streaming.start()]);
     const puller = async () => {
       const { Puller } = await import("./images/registry.ts");
       return new Puller(images);

@@ -97,16 +97,17 @@ function config(layer: string): ImageConfig {
   };
 }
 
-/** Puts the image into a store, unless it is there for this very Bun. */
-export async function ensureBunImage(store: ImageStore): Promise<ImageRecord> {
+/** Puts the image into a store, unless it is there for this very Bun. Of the one before, `inUse` keeps what containers stand on. */
+export async function ensureBunImage(store: ImageStore, inUse: ReadonlySet<string>): Promise<ImageRecord> {
   const program = realpathSync(process.execPath);
   const list = parts(program);
   const layer = fingerprint(list);
   const name = `${BUN_REPOSITORY}:latest`;
   const present = store.find(name);
   if (present?.layers.includes(layer) && store.hasLayer(layer)) return present;
+  using _hold = store.hold([layer]);
   await store.buildLayer(layer, (diff) => fill(diff, list));
-  if (present !== undefined) await store.remove(present.id);
+  if (present !== undefined) await store.remove(present.id, inUse);
   return store.add({ config: config(layer), names: [name], pinned: true });
 }
 
