@@ -429,7 +429,6 @@ export class PodWorker {
         if (!isNotFound(error) && !isConflict(error)) throw error;
       }
     }
-    this.#stage = "finished";
     const { rm } = await import("node:fs/promises");
     await removePod(ctx, ctx.pleg.get(this.uid));
     await ctx.volumes.tearDown(this.uid, false);
@@ -438,6 +437,7 @@ export class PodWorker {
     ctx.backoff.forget(podTitle(pod));
     ctx.statuses.forget(this.uid);
     clearTimeout(this.#timer);
+    this.#stage = "finished";
     this.#done(this.uid);
   }
 }
