@@ -219,10 +219,13 @@ export class NodeAgent {
   }
 
   async #update(): Promise<void> {
-    await Promise.all([this.#checkRuntime(), this.#listImages()]);
-    const input = this.#input();
     try {
-      const before = this.#node?.status ?? {};
+      // Others write to the node as well: the node lifecycle controller says Unknown of one that was silent.
+      const node = this.#get();
+      await Promise.allSettled([node, this.#checkRuntime(), this.#listImages()]);
+      this.#node = await node;
+      const input = this.#input();
+      const before = this.#node.status ?? {};
       const status = nodeStatus(input, before);
       if (statusChanged(before, status) || Date.now() - this.#lastReport > reportPeriod) {
         // Conditions merge by type, so that what others write stays.

@@ -1,5 +1,6 @@
 // The Node object: labels, capacity, conditions (upstream's
 // pkg/kubelet/nodestatus). Pure; the shell gathers the facts.
+import { deepEqual } from "../../api/equal.ts";
 import type * as coreV1 from "../../api/gen/core/v1.ts";
 import { timestamp } from "../../client/clock.ts";
 import type { Machine } from "./machine.ts";
@@ -142,8 +143,11 @@ export function nodeObject(input: NodeInput): coreV1.Node {
   };
 }
 
-/** Whether two statuses differ in more than their heartbeats. */
+/** Whether two statuses differ in more than their heartbeats and the order of their conditions. */
 export function statusChanged(a: coreV1.NodeStatus, b: coreV1.NodeStatus): boolean {
-  const strip = (s: coreV1.NodeStatus) => JSON.stringify({ ...s, conditions: s.conditions?.map(({ lastHeartbeatTime: _, ...c }) => c) });
-  return strip(a) !== strip(b);
+  const strip = (s: coreV1.NodeStatus) => ({
+    ...s,
+    conditions: Object.fromEntries((s.conditions ?? []).map(({ lastHeartbeatTime: _, ...c }) => [c.type, c])),
+  });
+  return !deepEqual(strip(a), strip(b));
 }
