@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Payload, writeAtomically } from "./atomic-writer.ts";
@@ -39,6 +39,17 @@ test("the same content is not written again", async () => {
   const before = readlinkSync(join(dir, "..data"));
   expect(await writeAtomically(dir, payload({ a: "1", "d/b": "2" }))).toBe(false);
   expect(readlinkSync(join(dir, "..data"))).toBe(before);
+});
+
+test("what a writer that was killed after the swap has left undone is done by the next, though the content is the same", async () => {
+  await writeAtomically(dir, payload({ a: "1", "d/b": "2" }));
+  rmSync(join(dir, "a"));
+  symlinkSync("..data/gone", join(dir, "gone"));
+  mkdirSync(join(dir, "mount-point"));
+  expect(await writeAtomically(dir, payload({ a: "1", "d/b": "2" }))).toBe(true);
+  expect(visible()).toEqual(["a", "d", "mount-point"]);
+  expect(readFileSync(join(dir, "a"), "utf8")).toBe("1");
+  expect(await writeAtomically(dir, payload({ a: "1", "d/b": "2" }))).toBe(false);
 });
 
 test("a path that leads outside is refused", () => {

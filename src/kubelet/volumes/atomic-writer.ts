@@ -51,6 +51,23 @@ async function same(dir: string, payload: Payload): Promise<boolean> {
 const timeName = (now: Date) =>
   `..${now.toISOString().replace(/[-:]/g, "_").replace(/T/, "_").replace(/\..*$/, "")}.${Math.floor(Math.random() * 1e9)}`;
 
+/**
+ * Makes the link of each name that has none, and removes those of other names;
+ * false where nothing was to be done. What is no link isn't ours: a runtime makes
+ * folders to mount other volumes on.
+ */
+async function link(dir: string, payload: Payload): Promise<boolean> {
+  const tops = new Set([...payload.keys()].map((p) => p.split("/")[0]!));
+  const present = await readdir(dir, { withFileTypes: true });
+  const missing = [...tops].filter((t) => !present.some((p) => p.name === t));
+  const left = present.filter((p) => p.isSymbolicLink() && !p.name.startsWith("..") && !tops.has(p.name));
+  await Promise.all([
+    ...missing.map((t) => symlink(join(dataLink, t), join(dir, t))),
+    ...left.map((p) => rm(join(dir, p.name), { force: true })),
+  ]);
+  return missing.length + left.length > 0;
+}
+
 export interface Ownership {
   /** Group of every file, with read permission for it. */
   fsGroup?: number;
@@ -67,7 +84,8 @@ export async function writeAtomically(dir: string, payload: Payload, ownership: 
       throw new RangeError(`invalid path: ${JSON.stringify(path)}`);
   }
   const before = await current(dir);
-  if (before !== undefined && (await same(join(dir, before), payload))) return false;
+  // A writer that was killed may have come to the swap and no further.
+  if (before !== undefined && (await same(join(dir, before), payload))) return await link(dir, payload);
 
   const name = timeName(new Date());
   const root = join(dir, name);
@@ -92,17 +110,12 @@ export async function writeAtomically(dir: string, payload: Payload, ownership: 
     }),
   );
 
-  const link = join(dir, "..data_tmp");
-  await rm(link, { force: true });
-  await symlink(name, link);
-  await rename(link, join(dir, dataLink));
+  const next = join(dir, "..data_tmp");
+  await rm(next, { force: true });
+  await symlink(name, next);
+  await rename(next, join(dir, dataLink));
 
-  const tops = new Set([...payload.keys()].map((p) => p.split("/")[0]!));
-  const present = await readdir(dir);
-  await Promise.all([
-    ...[...tops].filter((t) => !present.includes(t)).map((t) => symlink(join(dataLink, t), join(dir, t))),
-    ...present.filter((p) => !p.startsWith("..") && !tops.has(p)).map((p) => rm(join(dir, p), { force: true })),
-    ...(before === undefined ? [] : [rm(join(dir, before), { recursive: true, force: true })]),
-  ]);
+  await link(dir, payload);
+  if (before !== undefined) await rm(join(dir, before), { recursive: true, force: true });
   return true;
 }
