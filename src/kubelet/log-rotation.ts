@@ -62,9 +62,14 @@ export class LogRotation {
         try {
           const size = await stat(c.logPath).then(
             (s) => s.size,
-            () => 0,
+            (error: NodeJS.ErrnoException) => {
+              if (error.code === "ENOENT") return undefined;
+              throw error;
+            },
           );
-          if (size >= this.#o.maxSize) await this.#rotate(c.id, c.logPath);
+          // A kubelet that was killed within a rotation has left the runtime with the renamed file.
+          if (size === undefined) await this.#o.cri.runtime.reopenContainerLog({ containerId: c.id });
+          else if (size >= this.#o.maxSize) await this.#rotate(c.id, c.logPath);
         } catch (error) {
           this.#o.log.error("Could not rotate a log", error, { path: c.logPath });
         }

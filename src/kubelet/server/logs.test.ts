@@ -2,7 +2,6 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { plan } from "../log-rotation.ts";
 import { type LogOptions, readLog } from "./log-reader.ts";
 import { logOptions } from "./logs.ts";
 
@@ -151,10 +150,4 @@ test("options are read as kubectl sends them, and bad ones refused", () => {
   });
   expect(() => parse("tailLines=-1")).toThrow("invalid tailLines");
   expect(() => parse("sinceTime=yesterday")).toThrow("invalid sinceTime");
-});
-
-test("rotation keeps as many files as asked, the older ones compressed", () => {
-  const files = ["0.log.20260101-000001.gz", "0.log.20260101-000002.gz", "0.log.20260101-000003"];
-  expect(plan(files, 5)).toEqual({ remove: [], compress: ["0.log.20260101-000003"] });
-  expect(plan(files, 3)).toEqual({ remove: files.slice(0, 2), compress: ["0.log.20260101-000003"] });
 });
