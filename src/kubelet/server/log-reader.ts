@@ -123,6 +123,8 @@ export async function* logLines(
     // The container may write on while its last lines are read.
     let wanted = options.follow ? Number.POSITIVE_INFINITY : (options.tail ?? Number.POSITIVE_INFINITY);
     let rest: Buffer = Buffer.alloc(0);
+    /** Another file is in this one's place. */
+    let left = false;
     const buffer = Buffer.alloc(block);
     while (!signal.aborted && wanted > 0) {
       // Asked before reading: what a container wrote before it ended is read after.
@@ -139,7 +141,10 @@ export async function* logLines(
         continue;
       }
       if (!waker) return;
-      if (await rotated(file, source.path)) {
+      if (left || (await rotated(file, source.path))) {
+        // What came between the last read and the rename is still to be read.
+        left = !left;
+        if (left) continue;
         await file.close();
         file = await open(source.path, "r");
         offset = 0;

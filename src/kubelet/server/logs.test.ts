@@ -100,6 +100,33 @@ test("a follower sees what comes, over a rotation, until the container has ended
   expect(got.join("")).toBe("first\nsecond\nlast of the old\nnew file\n");
 });
 
+test("a follower sees what was written between its last read and a rotation", async () => {
+  writeFileSync(path, line(0, "first"));
+  const gone = new AbortController();
+  let rotate = false;
+  const source = {
+    // It is asked for when all is read, to see whether the file is still the one.
+    get path() {
+      if (rotate) {
+        rotate = false;
+        appendFileSync(path, line(1, "last of the old"));
+        renameSync(path, `${path}.1`);
+        writeFileSync(path, line(2, "new file"));
+      }
+      return path;
+    },
+    running: () => true,
+    onChange: () => () => {},
+  };
+  let text = "";
+  for await (const chunk of readLog(source, { follow: true }, gone.signal)) {
+    text += chunk.toString();
+    if (text === "first\n") rotate = true;
+    if (text.endsWith("new file\n")) gone.abort();
+  }
+  expect(text).toBe("first\nlast of the old\nnew file\n");
+});
+
 test("a follower sees what comes right after something else", async () => {
   writeFileSync(path, "");
   const gone = new AbortController();
