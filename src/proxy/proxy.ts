@@ -78,6 +78,8 @@ export class KubeProxy implements Component {
   #timer: Timer | undefined;
   #resync: Timer | undefined;
   #busy: Promise<void> | undefined;
+  /** How many there were. */
+  #syncs = 0;
   #trouble: string | undefined = "waiting for the first list of services and endpoints";
   #failures = 0;
   /** The kernel's words for the table, soon after the last sync. */
@@ -175,6 +177,8 @@ export class KubeProxy implements Component {
     const delay = Math.max(backoff, this.#tokens >= 1 ? debounce : (1 - this.#tokens) * period);
     this.#timer = this.#clock.after(delay, () => {
       this.#timer = undefined;
+      // The end of the one that runs now schedules the next.
+      if (this.#busy) return;
       void this.#run();
     });
   }
@@ -182,6 +186,7 @@ export class KubeProxy implements Component {
   /** One sync at a time; what came meanwhile has the next. */
   async #run(): Promise<void> {
     this.#tokens--;
+    this.#syncs++;
     this.#busy = this.#syncAndTell();
     await this.#busy;
     this.#busy = undefined;
@@ -256,9 +261,12 @@ export class KubeProxy implements Component {
   /** Compares what the kernel has with what it had after the last sync, and makes the table anew where they differ. The first time it only takes note. */
   async resync(): Promise<void> {
     await this.#busy;
+    const before = this.#syncs;
     try {
       const found = await this.#nft.list(this.#options.tableName);
-      if (this.#busy || this.#stopped) return;
+      if (this.#stopped) return;
+      // It may be from before the sync, or from within it.
+      if (this.#syncs !== before) return await this.#busy;
       if (found !== undefined && this.#listing === undefined) this.#listing = found;
       if (found === this.#listing && found !== undefined) return;
     } catch (error) {
