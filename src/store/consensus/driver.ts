@@ -136,8 +136,7 @@ export class RaftConsensus implements Consensus {
   submit<C extends Command>(command: C, data: Uint8Array, settle: Settle<AnswerOf<C>>): void {
     if (this.#stopped) return settle.reject(new Refused("unavailable"));
     if (this.#proposals.isFull) return settle.reject(new Refused("too-many-requests"));
-    const since = this.#alone ? 0 : performance.now();
-    this.#proposals.add(command, data, since, settle as Settle<unknown>);
+    this.#proposals.add(command, data, performance.now(), settle as Settle<unknown>);
     this.#wake();
   }
 
