@@ -5,7 +5,7 @@ import { decodeCommand } from "../codec.ts";
 import type { AnswerOf, Command } from "../command.ts";
 import type { Consensus, Host, Network, Settle, Timing } from "../consensus.ts";
 import { Refused } from "../mvcc/errors.ts";
-import { decodeConfChange, isJoint, membersOf } from "../raft/configuration.ts";
+import { decodeConfChange, membersOf } from "../raft/configuration.ts";
 import type { Message, Propose } from "../raft/messages.ts";
 import {
   type ConfChange,
@@ -24,6 +24,7 @@ import { Deadlines } from "./deadlines.ts";
 import { Disk, type Write } from "./disk.ts";
 import { commandAt } from "./envelope.ts";
 import { Proposals } from "./proposals.ts";
+import { Pulse } from "./pulse.ts";
 import { Reads } from "./reads.ts";
 import { Succession } from "./succession.ts";
 
@@ -43,11 +44,13 @@ export class RaftConsensus implements Consensus {
   readonly #deadlines: Deadlines;
   readonly #succession: Succession;
   #applied: number;
-  /** Nobody else takes part: what this member's disk holds is committed, and nobody can have another leader. */
+  /** It leads, and nobody else takes part: what its disk holds is committed, and nobody can have another leader. */
   #alone = false;
+  /** Where the log ended when this member became the leader: of what it had, some may be acknowledged, and not applied here. */
+  #inherited = 0;
   /** It is no member of the configuration. */
   #out = false;
-  #ticking: ReturnType<typeof setInterval> | undefined;
+  readonly #pulse: Pulse;
   #retrying: ReturnType<typeof setTimeout> | undefined;
   /** Proposals wait, because the leader can't be reached. */
   #held = false;
@@ -58,7 +61,6 @@ export class RaftConsensus implements Consensus {
   /** What this member had acknowledged is not there any more. */
   #lost = false;
   #slowReads = 0;
-  #tickedAt = performance.now();
   /** Times that a leader's heartbeats left late, for metrics. */
   lateHeartbeats = 0;
 
@@ -69,6 +71,7 @@ export class RaftConsensus implements Consensus {
     this.#timing = timing;
     this.#applied = applied;
     this.#deadlines = new Deadlines(timing.electionMillis, network);
+    this.#pulse = new Pulse(timing.tickMillis, (now, late) => this.#tick(now, late));
     this.#succession = new Succession(raft, network, this.#deadlines, () => this.#pump());
     this.#disk = new Disk(wal, {
       durable: (write) => {
@@ -99,7 +102,7 @@ export class RaftConsensus implements Consensus {
     return this.#raft.status.role === "leader";
   }
 
-  /** Whether nobody else takes part. */
+  /** Whether it leads, and nobody else takes part. */
   get alone(): boolean {
     return this.#alone;
   }
@@ -160,7 +163,7 @@ export class RaftConsensus implements Consensus {
   }
 
   readBarrier(): Promise<void> | undefined {
-    if (this.#alone && !this.#stopped) return undefined;
+    if (this.#alone && this.#applied >= Math.max(this.#inherited, this.#raft.commit) && !this.#stopped) return undefined;
     if (this.#stopped) return Promise.reject(new Refused("unavailable"));
     const done = this.#reads.add(performance.now());
     this.#wake();
@@ -233,7 +236,7 @@ export class RaftConsensus implements Consensus {
     // What is proposed already is settled first, as far as that lies in this member's hands alone.
     for (this.#pump(); this.#alone && this.#proposals.size > 0 && this.#disk.writing; this.#pump()) await this.#disk.idle();
     this.#stopped = true;
-    clearInterval(this.#ticking);
+    this.#pulse.stop();
     clearTimeout(this.#retrying);
     const stopped = new Refused("unavailable");
     this.#proposals.rejectAll(stopped);
@@ -339,20 +342,23 @@ export class RaftConsensus implements Consensus {
   }
 
   #configured(configuration: Configuration): void {
-    const { voters, learners } = configuration;
-    this.#alone = voters.length === 1 && voters[0] === this.#raft.id && learners.length === 0 && !isJoint(configuration);
     this.#out = !membersOf(configuration).includes(this.#raft.id);
+    this.#accompanied();
+  }
+
+  /** Whoever is left as the only voter has to campaign first, and needs ticks for that. */
+  #accompanied(): void {
+    const { id, configuration } = this.#raft;
+    this.#alone = this.isLeader && membersOf(configuration).every((member) => member === id);
     this.#disk.afterMessages = !this.#alone;
-    if (this.#alone) {
-      clearInterval(this.#ticking);
-      this.#ticking = undefined;
-      return;
-    }
-    if (!this.#ticking) this.#tickedAt = performance.now();
-    this.#ticking ??= setInterval(() => this.#tick(), this.#timing.tickMillis).unref();
+    // What waits for somebody that is gone still has its deadline.
+    if (this.#alone) this.#pulse.runOut(this.#deadlines.oldest);
+    else this.#pulse.start();
   }
 
   #statusChanged(status: Status): void {
+    if (status.role === "leader") this.#inherited = this.#raft.lastIndex - 1;
+    this.#accompanied();
     this.#held = false;
     this.#deadlines.status(status);
     this.#reads.retry(Number.POSITIVE_INFINITY);
@@ -360,12 +366,9 @@ export class RaftConsensus implements Consensus {
     this.#again = true;
   }
 
-  #tick(): void {
-    const now = performance.now();
+  #tick(now: number, late: boolean): void {
     this.#held = false;
-    // A leader that is late by an interval: the disk, or the machine, holds it up.
-    if (this.isLeader && now - this.#tickedAt > 2 * this.#timing.tickMillis) this.lateHeartbeats++;
-    this.#tickedAt = now;
+    if (late && this.isLeader) this.lateHeartbeats++;
     this.#raft.tick();
     if (this.#reads.retry(now - READ_RETRY)) this.#slowReads++;
     const { oldest } = this.#deadlines;

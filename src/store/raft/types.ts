@@ -52,8 +52,11 @@
 // killed process wrote may not be on the disk yet; and it has to remember the
 // base that it started from, as it does a snapshot.
 //
-// A single voter is leader as soon as it exists, commits when `durable` is told,
-// and keeps no applied entry in memory while nobody follows it.
+// A single voter is leader as soon as it starts, commits when `durable` is told,
+// and keeps no applied entry in memory while nobody follows it. One that a change
+// leaves as the only voter is not yet: it needs ticks until it leads, and then has
+// entries of earlier terms that it may not know to be committed. Only from then on,
+// when it has applied what it had, is its state as of now all that was acknowledged.
 //
 // Snapshots. A `snapshot` message says that the peer has to have the state as of
 // `meta.index` or later: the sender's transport takes its state machine as it is

@@ -315,8 +315,7 @@ export class Machine {
   /** As the driver does: what nobody else can have is taken back; what others may commit waits until the disk takes it. */
   #failed(raft: Raft, frames: readonly Frame[], broken: boolean): void {
     this.#world.trace(() => `the disk of ${this.id} ${broken ? "breaks" : "is full"}`);
-    const { voters, outgoing, learners } = raft.configuration;
-    const alone = voters.length === 1 && voters[0] === this.id && learners.length === 0 && outgoing.length === 0;
+    const alone = this.leads && membersOf(raft.configuration).every((id) => id === this.id);
     const entries = frames.flatMap((f) => f.entries);
     if (!broken && (entries.length === 0 ? alone : raft.retract(entries[0]!.index))) {
       this.disk.discard();
