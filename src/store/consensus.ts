@@ -35,8 +35,12 @@ export interface Consensus {
   propose<C extends Command>(command: C, data: Uint8Array): Promise<AnswerOf<C>>;
   /** The same without a promise. */
   submit<C extends Command>(command: C, data: Uint8Array, settle: Settle<AnswerOf<C>>): void;
-  /** Changes who the members are; resolves with where it stands once it is applied here. Only on the leader. Rejects with Refused. */
-  change(change: ConfChange): Promise<Position>;
+  /**
+   * Changes who the members are; resolves with where it stands once it is applied here. Only on the leader. Rejects with Refused.
+   *
+   * @param make called when no other change is known to be on its way, and again if one was: what it looks at is what the change meets
+   */
+  change(make: () => ConfChange): Promise<Position>;
   /** Resolves once the entry at this index is applied here. Rejects with Refused. */
   appliedIndex(index: number): Promise<void>;
   /** Resolves when a leader is known. Rejects with Refused. */

@@ -21,7 +21,7 @@ test("what a lone member has in flight has its full time when another voter come
   await write(lone);
   const held = Promise.withResolvers<void>();
   disk = held.promise;
-  const change = lone.consensus.change(confChange("addVoter", 2n));
+  const change = lone.consensus.change(() => confChange("addVoter", 2n));
   const written = write(lone).catch((error: Error) => error.message);
   held.resolve();
   await change;

@@ -20,6 +20,7 @@ import {
   type Status,
 } from "../raft/types.ts";
 import type { Wal, WalError } from "../wal/wal.ts";
+import { Changes } from "./changes.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Disk, type Write } from "./disk.ts";
 import { commandAt } from "./envelope.ts";
@@ -43,6 +44,7 @@ export class RaftConsensus implements Consensus {
   readonly #reads = new Reads();
   readonly #deadlines: Deadlines;
   readonly #succession: Succession;
+  readonly #changes: Changes;
   #applied: number;
   /** It leads, and nobody else takes part: what its disk holds is committed, and nobody can have another leader. */
   #alone = false;
@@ -73,6 +75,11 @@ export class RaftConsensus implements Consensus {
     this.#deadlines = new Deadlines(timing.electionMillis, network);
     this.#pulse = new Pulse(timing.tickMillis, (now, late) => this.#tick(now, late));
     this.#succession = new Succession(raft, network, this.#deadlines, () => this.#pump());
+    this.#changes = new Changes(raft, this.#deadlines, {
+      applied: () => this.#applied,
+      stopped: () => this.#stopped,
+      pump: () => this.#pump(),
+    });
     this.#disk = new Disk(wal, {
       durable: (write) => {
         raft.durable(write);
@@ -143,23 +150,8 @@ export class RaftConsensus implements Consensus {
     this.#wake();
   }
 
-  async change(change: ConfChange): Promise<Position> {
-    const since = performance.now();
-    for (;;) {
-      if (this.#stopped) throw new Refused("unavailable");
-      // A change that was forwarded could not be told apart from another's.
-      if (!this.isLeader) throw new Refused("not-leader");
-      const proposed = this.#raft.proposeConfChange(change);
-      this.#pump();
-      if ("at" in proposed) {
-        await this.#deadlines.reached(proposed.at, since);
-        return proposed.at;
-      }
-      if ("forwarded" in proposed || proposed.refused === "transferring") throw new Refused("not-leader");
-      if (proposed.refused === "invalid-change") throw new Refused("unhealthy");
-      // Another change is under way: the next entry that is applied may end it.
-      await this.#deadlines.progress(since);
-    }
+  change(make: () => ConfChange): Promise<Position> {
+    return this.#changes.change(make);
   }
 
   readBarrier(): Promise<void> | undefined {

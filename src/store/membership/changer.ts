@@ -2,6 +2,7 @@
 
 import type { Member } from "../member.ts";
 import { Refused } from "../mvcc/errors.ts";
+import type { Transport } from "../peer/transport.ts";
 import { confChangeOf, type MemberChange } from "./operations.ts";
 import { type ClusterOptions, DEFAULT_TOKEN } from "./options.ts";
 
@@ -10,11 +11,14 @@ const KINDS = { add: 0, addLearner: 1, promote: 2, remove: 3, update: 4 } as con
 /** Milliseconds that the leader has to answer. */
 const TIMEOUT = 7000;
 
+/** What it needs of its member. */
+type Host = Pick<Member, "consensus" | "state" | "identity" | "askLeader"> & { readonly transport: Pick<Transport, "connected"> };
+
 export class MembershipChanger {
-  readonly #member: Member;
+  readonly #member: Host;
   readonly #options: ClusterOptions;
 
-  constructor(member: Member, options: ClusterOptions) {
+  constructor(member: Host, options: ClusterOptions) {
     this.#member = member;
     this.#options = options;
   }
@@ -35,19 +39,23 @@ export class MembershipChanger {
     const { consensus, state, identity, transport } = this.#member;
     const { initialClusterToken = DEFAULT_TOKEN, maxLearners = 1, strictReconfigCheck = true } = this.#options;
     if (!consensus.isLeader) throw new Refused("not-leader");
-    const { id, change: confChange } = confChangeOf(change, {
-      membership: state.membership,
-      own: identity.memberId,
-      followers: consensus.followers,
-      committed: consensus.committedIndex,
-      connected: transport.connected,
-      // Ids of new members are made from it.
-      token: initialClusterToken,
-      maxLearners,
-      strict: strictReconfigCheck,
-      seconds: Math.floor(Date.now() / 1000),
+    let id = 0n;
+    const { index } = await consensus.change(() => {
+      const made = confChangeOf(change, {
+        membership: state.membership,
+        own: identity.memberId,
+        followers: consensus.followers,
+        committed: consensus.committedIndex,
+        connected: transport.connected,
+        // Ids of new members are made from it.
+        token: initialClusterToken,
+        maxLearners,
+        strict: strictReconfigCheck,
+        seconds: Math.floor(Date.now() / 1000),
+      });
+      id = made.id;
+      return made.change;
     });
-    const { index } = await consensus.change(confChange);
     return { id, index };
   }
 }
