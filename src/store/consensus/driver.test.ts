@@ -27,7 +27,7 @@ function follower(host: Partial<Host> = {}) {
     connectedSince: () => 0,
     stopping: () => false,
   };
-  const wal = { append: async () => {} } as unknown as Wal;
+  const wal = { append: async () => {}, restart() {} } as unknown as Wal;
   const nothing = {
     changed() {},
     passed() {},
@@ -46,17 +46,17 @@ function follower(host: Partial<Host> = {}) {
     reads: "quorum",
   });
   consensus.step([HEARTBEAT]);
-  /** The next proposal that goes to the leader. */
-  const proposal = async (): Promise<Propose> => {
+  /** The next message of a type that goes to the leader. */
+  const next = async <T extends Message["type"]>(type: T): Promise<Message & { type: T }> => {
     for (;;) {
-      const at = sent.findIndex((m) => m.type === "propose");
-      if (at >= 0) return sent.splice(at, 1)[0] as Propose;
+      const at = sent.findIndex((m) => m.type === type);
+      if (at >= 0) return sent.splice(at, 1)[0] as Message & { type: T };
       await new Promise<void>((resolve) => {
         told = resolve;
       });
     }
   };
-  return { consensus, proposal };
+  return { raft, consensus, next, proposal: () => next("propose") };
 }
 
 const command: Command = { type: "txn", compare: [], success: [], failure: [] };
@@ -112,5 +112,15 @@ test("a member that does not lead proposes no change of members", async () => {
   const { consensus } = follower();
   const change = { changes: [{ type: "addLearner", id: 4n }], transition: "auto", context: new Uint8Array(0) } as const;
   await expect(consensus.change(() => change)).rejects.toThrow("etcdserver: not leader");
+  await consensus.stop();
+});
+
+test("a read that waits for an index is answered by a snapshot that brings the state there", async () => {
+  const { raft, consensus, next } = follower();
+  const read = consensus.readBarrier();
+  const { context } = await next("readIndex");
+  consensus.step([{ type: "readIndexResponse", ...LEADER, term: 0, context, index: 150 }]);
+  consensus.step([{ type: "snapshot", ...LEADER, meta: { index: 150, term: 2, configuration: raft.configuration } }]);
+  await read;
   await consensus.stop();
 });

@@ -90,6 +90,7 @@ export class RaftConsensus implements Consensus {
         await host.install(meta);
         this.#applied = meta.index;
         this.#deadlines.skipped(meta.index);
+        this.#reads.applied(meta.index);
       },
       failed: (error, writes) => this.#diskFailed(error, writes),
     });
