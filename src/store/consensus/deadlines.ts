@@ -99,6 +99,16 @@ export class Deadlines {
     });
   }
 
+  /** The entries from here on are not in the log, and none is on its way there. */
+  retracted(from: number, error: Refused): void {
+    this.#positions = this.#positions.filter((w) => {
+      if (w.at.index < from) return true;
+      w.reject(error);
+      return false;
+    });
+    for (const w of this.#progress.splice(0)) w.reject(error);
+  }
+
   status({ leader, role }: Status): void {
     this.#leads = role === "leader";
     if (leader === this.#leader) return;

@@ -381,10 +381,14 @@ export class RaftConsensus implements Consensus {
         const proposal = entry.type === EntryType.normal ? this.#proposals.take(entry.data) : undefined;
         if (proposal) this.#proposals.fail(proposal, refusal());
       }
+      if (entries.length > 0) this.#deadlines.retracted(entries[0]!.index, refusal());
       return;
     }
     // Others may commit what this member can't write, so that its own clients are not told that it failed.
-    if (this.#alone) this.#proposals.rejectAll(refusal());
+    if (this.#alone) {
+      this.#proposals.rejectAll(refusal());
+      this.#deadlines.retracted(0, refusal());
+    }
     this.#retry(error);
     this.#succession.stepAside();
   }

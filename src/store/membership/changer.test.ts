@@ -1,5 +1,6 @@
 // Changes of the members on a leader with a disk that the test holds up.
 import { expect, test } from "bun:test";
+import { Refused } from "../mvcc/errors.ts";
 import { bootstrap } from "../raft/configuration.ts";
 import { StateMachine } from "../state.ts";
 import { core, write } from "../testing/cores.ts";
@@ -25,10 +26,12 @@ function leader() {
   };
   const lone = core(own.id, initial, { append: () => disk, host: { changed: (_, change) => state.membership.apply(change) } });
   const identity = { memberId: own.id, clusterId: 1n };
-  const nobody = { transport: { connected: [] }, askLeader: () => Promise.reject(new Error("it leads itself")) };
-  const changer = new MembershipChanger({ consensus: lone.consensus, state, identity, ...nobody }, {});
+  const no = () => Promise.reject(new Error("it leads itself"));
+  const full = () => Promise.reject(new Refused("no-space"));
+  const host = { transport: { connected: [] }, askLeader: no, changeMembers: full };
+  const changer = new MembershipChanger({ consensus: lone.consensus, state, identity, ...host }, {});
   const change = (c: MemberChange) => changer.changeAsLeader(c).catch((error: Error) => error.message);
-  return { lone, state, change, hold };
+  return { lone, state, changer, change, hold };
 }
 
 test.each([
@@ -44,5 +47,11 @@ test.each([
   expect(await first).toMatchObject({ id: expect.any(BigInt) });
   expect(await second).toBe(refusal);
   expect(state.membership.members).toHaveLength(2);
+  await lone.consensus.stop();
+});
+
+test("a leader that takes no writes refuses what it is asked itself as what others ask of it", async () => {
+  const { lone, changer } = leader();
+  await expect(changer.change(learner(2))).rejects.toThrow("etcdserver: mvcc: database space exceeded");
   await lone.consensus.stop();
 });

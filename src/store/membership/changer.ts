@@ -12,7 +12,9 @@ const KINDS = { add: 0, addLearner: 1, promote: 2, remove: 3, update: 4 } as con
 const TIMEOUT = 7000;
 
 /** What it needs of its member. */
-type Host = Pick<Member, "consensus" | "state" | "identity" | "askLeader"> & { readonly transport: Pick<Transport, "connected"> };
+type Host = Pick<Member, "consensus" | "state" | "identity" | "askLeader" | "changeMembers"> & {
+  readonly transport: Pick<Transport, "connected">;
+};
 
 export class MembershipChanger {
   readonly #member: Host;
@@ -26,7 +28,7 @@ export class MembershipChanger {
   /** Through the leader; resolves once it is applied here. Rejects with Refused. */
   async change(change: MemberChange): Promise<{ id: bigint }> {
     const member = this.#member;
-    if (member.consensus.isLeader) return this.changeAsLeader(change);
+    if (member.consensus.isLeader) return member.changeMembers(change);
     const { kind, id } = change;
     const peerUrls = [...change.peerUrls];
     const done = await member.askLeader((peer) => peer.changeMembers({ kind: KINDS[kind], id, peerUrls }, { timeout: TIMEOUT }));
@@ -35,6 +37,7 @@ export class MembershipChanger {
     return { id: done.id };
   }
 
+  /** As the leader that may take it. */
   async changeAsLeader(change: MemberChange): Promise<{ id: bigint; index: number }> {
     const { consensus, state, identity, transport } = this.#member;
     const { initialClusterToken = DEFAULT_TOKEN, maxLearners = 1, strictReconfigCheck = true } = this.#options;
