@@ -2,8 +2,6 @@
 // that it agrees with, and the work that goes on beside (expiring leases,
 // freeing what was compacted, snapshots).
 import { type Logger, logger } from "../platform/log.ts";
-import type { Peer } from "../rpc/gen/kubun/store/member_pb.ts";
-import type { Client } from "../rpc/types.ts";
 import type { Author } from "./auth/types.ts";
 import { encodeCommand } from "./codec.ts";
 import type { Alarm, AnswerOf, Command } from "./command.ts";
@@ -24,7 +22,6 @@ import { Refused } from "./mvcc/errors.ts";
 import { type Opened, openMember } from "./open.ts";
 import type { MemberOptions } from "./options.ts";
 import { REMOVED } from "./peer/identity.ts";
-import { refusalOf } from "./peer/refusal.ts";
 import type { Transport } from "./peer/transport.ts";
 import { Quota } from "./quota.ts";
 import type { ConfChange, Entry, SnapshotMeta, Status } from "./raft/types.ts";
@@ -241,18 +238,6 @@ export class Member implements Host {
     const refused = this.#admit();
     if (refused) throw refused;
     return this.#changer.changeAsLeader(change);
-  }
-
-  /** Asks the leader, whoever that is now; waits for one. Rejects with Refused. */
-  async askLeader<T>(ask: (peer: Client<typeof Peer>) => Promise<T>): Promise<T> {
-    await this.#consensus.leaderKnown();
-    const peer = this.#transport.peer(this.#consensus.leader);
-    if (!peer) throw new Refused(this.#consensus.leader === 0n ? "no-leader" : "timeout");
-    try {
-      return await ask(peer);
-    } catch (error) {
-      throw refusalOf(error);
-    }
   }
 
   renewAsLeader(id: bigint): number {

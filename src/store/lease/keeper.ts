@@ -1,16 +1,13 @@
 // Leases as clients of any member see them: only the leader counts their time.
-
-import type { Peer } from "../../rpc/gen/kubun/store/member_pb.ts";
-import type { Client } from "../../rpc/types.ts";
+import { type Asking, byLeader } from "../by-leader.ts";
 import type { Consensus } from "../consensus.ts";
 import { Refused } from "../mvcc/errors.ts";
 import type { StateMachine } from "../state.ts";
 import type { LeaseClock } from "./clock.ts";
 
-export interface LeaseHost {
+export interface LeaseHost extends Asking {
   readonly state: StateMachine;
   readonly consensus: Consensus;
-  askLeader<T>(ask: (peer: Client<typeof Peer>) => Promise<T>): Promise<T>;
 }
 
 export interface TimeToLive {
@@ -34,16 +31,12 @@ export class LeaseKeeper {
   }
 
   /** Starts a lease's time again. Resolves with its seconds, 0 if there is none any more. Rejects with Refused. */
-  async renew(id: bigint): Promise<number> {
-    for (let tries = 0; ; tries++) {
-      if (this.#host.consensus.isLeader) return this.renewAsLeader(id);
-      try {
-        return Number(await this.#host.askLeader(async (peer) => (await peer.renewLease({ id }, { timeout: TIMEOUT })).ttl));
-      } catch (error) {
-        // Who was asked has just stopped being the leader.
-        if (!(error instanceof Refused && error.refusal === "not-leader") || tries > 3) throw error;
-      }
-    }
+  renew(id: bigint): Promise<number> {
+    return byLeader(
+      this.#host,
+      () => this.renewAsLeader(id),
+      async (peer) => Number((await peer.renewLease({ id }, { timeout: TIMEOUT })).ttl),
+    );
   }
 
   /** Rejects with Refused. */
@@ -52,9 +45,11 @@ export class LeaseKeeper {
     const lease = this.#host.state.lessor.get(id);
     if (!lease) return { ttl: -1, grantedTtl: 0, keys: [] };
     const keys = [...lease.keys].sort().map((k) => Buffer.from(k, "latin1"));
-    const ttl = this.#host.consensus.isLeader
-      ? this.remainingAsLeader(id)
-      : Number(await this.#host.askLeader(async (peer) => (await peer.leaseTimeToLive({ id }, { timeout: TIMEOUT })).ttl));
+    const ttl = await byLeader(
+      this.#host,
+      () => this.remainingAsLeader(id),
+      async (peer) => Number((await peer.leaseTimeToLive({ id }, { timeout: TIMEOUT })).ttl),
+    );
     return { ttl, grantedTtl: lease.ttl, keys };
   }
 

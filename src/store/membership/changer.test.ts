@@ -26,9 +26,8 @@ function leader() {
   };
   const lone = core(own.id, initial, { append: () => disk, host: { changed: (_, change) => state.membership.apply(change) } });
   const identity = { memberId: own.id, clusterId: 1n };
-  const no = () => Promise.reject(new Error("it leads itself"));
   const full = () => Promise.reject(new Refused("no-space"));
-  const host = { transport: { connected: [] }, askLeader: no, changeMembers: full };
+  const host = { transport: { connected: [], peer: () => undefined }, changeMembers: full };
   const changer = new MembershipChanger({ consensus: lone.consensus, state, identity, ...host }, {});
   const change = (c: MemberChange) => changer.changeAsLeader(c).catch((error: Error) => error.message);
   return { lone, state, changer, change, hold };

@@ -1,5 +1,5 @@
 // Changes of who the members are, asked of any member and made by the leader.
-
+import { byLeader } from "../by-leader.ts";
 import type { Member } from "../member.ts";
 import { Refused } from "../mvcc/errors.ts";
 import type { Transport } from "../peer/transport.ts";
@@ -12,8 +12,8 @@ const KINDS = { add: 0, addLearner: 1, promote: 2, remove: 3, update: 4 } as con
 const TIMEOUT = 7000;
 
 /** What it needs of its member. */
-type Host = Pick<Member, "consensus" | "state" | "identity" | "askLeader" | "changeMembers"> & {
-  readonly transport: Pick<Transport, "connected">;
+type Host = Pick<Member, "consensus" | "state" | "identity" | "changeMembers"> & {
+  readonly transport: Pick<Transport, "connected" | "peer">;
 };
 
 export class MembershipChanger {
@@ -28,12 +28,18 @@ export class MembershipChanger {
   /** Through the leader; resolves once it is applied here. Rejects with Refused. */
   async change(change: MemberChange): Promise<{ id: bigint }> {
     const member = this.#member;
-    if (member.consensus.isLeader) return member.changeMembers(change);
     const { kind, id } = change;
     const peerUrls = [...change.peerUrls];
-    const done = await member.askLeader((peer) => peer.changeMembers({ kind: KINDS[kind], id, peerUrls }, { timeout: TIMEOUT }));
+    const done = await byLeader(
+      member,
+      () => member.changeMembers(change),
+      async (peer) => {
+        const answer = await peer.changeMembers({ kind: KINDS[kind], id, peerUrls }, { timeout: TIMEOUT });
+        return { id: answer.id, index: Number(answer.index) };
+      },
+    );
     // One that was removed sees no more of the log.
-    if (kind !== "remove" || id !== member.identity.memberId) await member.consensus.appliedIndex(Number(done.index));
+    if (kind !== "remove" || id !== member.identity.memberId) await member.consensus.appliedIndex(done.index);
     return { id: done.id };
   }
 
