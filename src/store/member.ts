@@ -240,7 +240,7 @@ export class Member implements Host {
     return this.#changer.changeAsLeader(change);
   }
 
-  renewAsLeader(id: bigint): number {
+  renewAsLeader(id: bigint): Promise<number> {
     return this.keeper.renewAsLeader(id);
   }
 

@@ -59,8 +59,13 @@ export class LeaseKeeper {
     return [...this.#host.state.lessor.all()].sort((a, b) => a.expiry - b.expiry).map(({ id }) => id);
   }
 
-  /** Throws Refused "not-leader". */
-  renewAsLeader(id: bigint): number {
+  /** Rejects with Refused, "not-leader" too. */
+  async renewAsLeader(id: bigint): Promise<number> {
+    this.#lead();
+    const lease = this.#clock.renew(id);
+    if (lease) return lease.ttl;
+    // One that was paused may have found it expired while another already leads, and keeps it.
+    await this.#host.consensus.readBarrier();
     this.#lead();
     return this.#clock.renew(id)?.ttl ?? 0;
   }

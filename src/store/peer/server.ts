@@ -31,8 +31,8 @@ export interface PeerHost {
   holdHistory(): Promise<Disposable>;
   /** Changes who the members are, as the leader. Rejects with Refused. */
   changeMembers(change: MemberChange): Promise<{ id: bigint; index: number }>;
-  /** Seconds that the lease was given again, as the leader; 0 if there is none. Throws Refused. */
-  renewAsLeader(id: bigint): number;
+  /** Seconds that the lease was given again, as the leader; 0 if there is none. Rejects with Refused. */
+  renewAsLeader(id: bigint): Promise<number>;
   /** Seconds left, as the leader; -1 if there is none. Throws Refused. */
   remainingAsLeader(id: bigint): number;
   /** Raises the alarm of a member whose disk is full, as the leader. Rejects with Refused. */
@@ -116,7 +116,7 @@ export async function servePeers(host: PeerHost, { listen, tls, allowed }: PeerO
         const done = await host.changeMembers({ kind: KINDS[kind]!, id, peerUrls });
         return { id: done.id, index: BigInt(done.index) };
       }),
-    renewLease: ({ id }, context) => known(context, () => ({ ttl: BigInt(host.renewAsLeader(id)) })),
+    renewLease: ({ id }, context) => known(context, async () => ({ ttl: BigInt(await host.renewAsLeader(id)) })),
     reportNoSpace: (_, context) =>
       known(context, async () => {
         await host.noSpaceAt(check(context));
