@@ -27,6 +27,10 @@ export default command({
     const { Store } = await import("../store/mod.ts");
     const { serveHttp } = await import("../store/server/http.ts");
     const store = new Store(options);
+    const { promise: ended, resolve: end } = Promise.withResolvers<Error | undefined>();
+    // It is no member any more, which it may hear while it starts.
+    store.member.onRemoved = () => end(undefined);
+    store.member.onBroken = end;
     try {
       await store.start();
     } catch (error) {
@@ -39,12 +43,7 @@ export default command({
       await store.stop();
       throw new UsageError(`--listen-metrics-urls ${http.map((u) => u.url).join(",")}: ${(error as Error).message}`);
     }
-    const ended = new Promise<Error | undefined>((resolve) => {
-      for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve(undefined));
-      // It is no member any more.
-      store.member.onRemoved = () => resolve(undefined);
-      store.member.onBroken = resolve;
-    });
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => end(undefined));
     const waiting = setTimeout(() => log.warn("Waiting for a leader of the cluster", { name: values.name }), PATIENCE);
     if (await Promise.race([store.takesPart, ended.then(() => false)])) {
       const secure = clients.some((u) => u.secure) ? {} : { insecure: true };

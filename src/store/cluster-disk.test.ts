@@ -4,6 +4,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { StoreClient } from "../client/etcd.ts";
 import { Members, until } from "./testing/members.ts";
+import { WalError } from "./wal/wal.ts";
 
 const bytes = (s: string) => new TextEncoder().encode(s);
 const put = (client: StoreClient, key: string, value: Uint8Array) => client.txn([], [{ type: "put", key: bytes(key), value }]);
@@ -70,3 +71,18 @@ test.skipIf(noMount !== undefined)(
   },
   60_000,
 );
+
+test("a disk that broke is told to whoever asks only later, if there are others that serve meanwhile", async () => {
+  const told = async (names: string[]) => {
+    await using members = await Members.start(names);
+    const { member } = members.get("a");
+    member.failed(new WalError("it broke", true, undefined));
+    let error: Error | undefined;
+    member.onBroken = (why) => {
+      error = why;
+    };
+    return error?.message;
+  };
+  expect(await told(["a", "b"])).toBe("it broke");
+  expect(await told(["a"])).toBeUndefined();
+}, 30_000);

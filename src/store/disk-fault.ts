@@ -39,6 +39,11 @@ export class DiskFault {
     return new Refused(error.noSpace ? "no-space" : "storage-failed", { cause: error });
   }
 
+  /** Why a member of several can take part no more. */
+  get broken(): WalError | undefined {
+    return this.#failure?.error.broken && !this.#member.consensus.alone ? this.#failure.error : undefined;
+  }
+
   failed(error: WalError): void {
     const before = this.#failure;
     if (!before) this.#log.error("The write-ahead log takes no more writes", error, { broken: error.broken });

@@ -100,7 +100,8 @@ export class Member implements Host {
   /** Told when the disk of one of several is broken: another start may find it well, and the others serve meanwhile. Or that it has lost what it had. */
   set onBroken(told: (error: Error) => void) {
     this.#onBroken = told;
-    if (this.#lost) told(this.#lost);
+    const known = this.#lost ?? this.#fault.broken;
+    if (known) told(known);
   }
 
   get onBroken(): (error: Error) => void {
