@@ -167,7 +167,7 @@ export class Kubelet implements Component {
       },
     });
     await files.start();
-    this.#background.push(files);
+    this.#background.push(files, keeper);
     return keeper;
   }
 

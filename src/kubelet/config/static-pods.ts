@@ -130,7 +130,7 @@ export class StaticPods {
   }
 }
 
-/** Shows static pods in the API. */
+/** Shows static pods in the API; what it answers is whether nothing is left to be done. */
 export class MirrorPods {
   readonly #transport: ApiTransport;
   readonly #nodeUid: () => string | undefined;
@@ -142,7 +142,7 @@ export class MirrorPods {
     this.#log = log;
   }
 
-  async create(pod: coreV1.Pod, nodeName: string): Promise<void> {
+  async create(pod: coreV1.Pod, nodeName: string): Promise<boolean> {
     const { uid: _, ...metadata } = pod.metadata;
     const owner = this.#nodeUid();
     const mirror = {
@@ -157,17 +157,22 @@ export class MirrorPods {
     try {
       await this.#transport.create({ ...pods, namespace: metadata.namespace! }, mirror);
     } catch (error) {
-      if (!isAlreadyExists(error))
-        this.#log.warn("Failed creating a mirror pod", { pod: `${metadata.namespace}/${metadata.name}`, err: error });
+      if (isAlreadyExists(error)) return true;
+      this.#log.warn("Failed creating a mirror pod", { pod: `${metadata.namespace}/${metadata.name}`, err: error });
+      return false;
     }
+    return true;
   }
 
-  async delete(mirror: coreV1.Pod): Promise<void> {
+  async delete(mirror: coreV1.Pod): Promise<boolean> {
     const { namespace, name, uid } = mirror.metadata;
     try {
       await this.#transport.delete({ ...pods, namespace: namespace!, name: name! }, { gracePeriodSeconds: 0, preconditions: { uid } });
     } catch (error) {
-      if (!isNotFound(error)) this.#log.warn("Failed deleting a mirror pod", { pod: `${namespace}/${name}`, err: error });
+      if (isNotFound(error)) return true;
+      this.#log.warn("Failed deleting a mirror pod", { pod: `${namespace}/${name}`, err: error });
+      return false;
     }
+    return true;
   }
 }
