@@ -106,13 +106,13 @@ describe.skipIf(reason !== undefined)("embedded runtime", () => {
   test("execSync gives both streams and the code, and ends at its timeout", async () => {
     const pod = await runPod(host);
     const containerId = await startContainer(host, pod, "sleep 100");
-    const result = await host.runtime.execSync({ containerId, cmd: ["sh", "-c", "echo out; echo err >&2; exit 3"], timeout: 5n });
+    const result = await host.runtime.execSync({ containerId, cmd: ["sh", "-c", "echo out; echo err >&2; exit 3"], timeout: 60n });
     expect([text(result.stdout), text(result.stderr), result.exitCode]).toEqual(["out\n", "err\n", 3]);
     const late = await refused(host.runtime.execSync({ containerId, cmd: ["sleep", "50"], timeout: 1n }));
     expect(late.code).toBe(Code.DeadlineExceeded);
-    const absent = await refused(host.runtime.execSync({ containerId, cmd: ["/absent"], timeout: 5n }));
+    const absent = await refused(host.runtime.execSync({ containerId, cmd: ["/absent"], timeout: 60n }));
     expect(absent.message).toContain("/absent");
-    const ps = await host.runtime.execSync({ containerId, cmd: ["ps"], timeout: 5n });
+    const ps = await host.runtime.execSync({ containerId, cmd: ["ps"], timeout: 60n });
     expect(text(ps.stdout)).not.toContain("sleep 50");
     await host.runtime.removePodSandbox({ podSandboxId: pod.id });
   });
@@ -259,7 +259,7 @@ describe.skipIf(reason !== undefined)("embedded runtime", () => {
     renameSync(logPath, `${logPath}.1`);
     await host.runtime.reopenContainerLog({ containerId });
     await until(() => (existsSync(logPath) ? true : undefined));
-    await host.runtime.execSync({ containerId, cmd: ["sh", "-c", "echo > /tmp/go"], timeout: 5n });
+    await host.runtime.execSync({ containerId, cmd: ["sh", "-c", "echo > /tmp/go"], timeout: 60n });
     await ended(host, containerId);
     expect(await logOf(host, containerId)).toBe("two");
     await host.runtime.removePodSandbox({ podSandboxId: pod.id });
@@ -351,7 +351,7 @@ describe.skipIf(reason !== undefined)("after kill -9", () => {
     const runs = await startContainer(host, pod, "echo alive; while :; do sleep 0.1; done");
     const ends = await startContainer(host, pod, "while [ ! -e /tmp/go ]; do sleep 0.02; done; exit 9");
     const before = await statusOf(host, runs);
-    await host.runtime.execSync({ containerId: runs, cmd: ["sh", "-c", "echo kept > /tmp/kept"], timeout: 5n });
+    await host.runtime.execSync({ containerId: runs, cmd: ["sh", "-c", "echo kept > /tmp/kept"], timeout: 60n });
     first.kill("SIGKILL");
     await first.exited;
     await host.down();
@@ -361,7 +361,7 @@ describe.skipIf(reason !== undefined)("after kill -9", () => {
     await host.up();
     const after = await statusOf(host, runs);
     expect([after.state, after.startedAt]).toEqual([ContainerState.CONTAINER_RUNNING, before.startedAt]);
-    const kept = await host.runtime.execSync({ containerId: runs, cmd: ["cat", "/tmp/kept"], timeout: 5n });
+    const kept = await host.runtime.execSync({ containerId: runs, cmd: ["cat", "/tmp/kept"], timeout: 60n });
     expect(text(kept.stdout)).toBe("kept\n");
     expect((await statusOf(host, ends)).exitCode).toBe(9);
     const { status } = await host.runtime.podSandboxStatus({ podSandboxId: pod.id });

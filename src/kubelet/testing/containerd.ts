@@ -90,7 +90,7 @@ export async function startContainerd(): Promise<TestRuntime> {
     rmSync(dir, { recursive: true, force: true });
   };
   try {
-    const deadline = Date.now() + 20_000;
+    const deadline = Date.now() + 60_000;
     while (!existsSync(socket)) {
       if (Date.now() > deadline || daemon.exitCode !== null) throw new Error(`containerd did not start: ${readFileSync(logFile, "utf8")}`);
       await Bun.sleep(10);

@@ -26,7 +26,7 @@ const namespace = "default";
 export async function eventually<T>(
   what: string,
   look: () => Promise<T | undefined> | T | undefined,
-  timeout = 15_000,
+  timeout = 60_000,
   tell?: () => unknown,
 ): Promise<T> {
   const deadline = Date.now() + timeout;
@@ -185,7 +185,7 @@ export class TestNode implements AsyncDisposable {
           () => undefined,
           (error: unknown) => isNotFound(error) || undefined,
         ),
-      15_000,
+      undefined,
       () => this.pod(name),
     );
   }

@@ -8,7 +8,7 @@ import { refusalTests } from "./suite/refusals.ts";
 import { serverTests } from "./suite/server.ts";
 import { volumeTests } from "./suite/volumes.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(120_000);
 
 /** Makes the tests; `why` says why they can't run here. */
 export function kubeletSuite(name: string, why: string | undefined, start: () => Promise<TestRuntime>): void {
@@ -22,11 +22,11 @@ function tests(name: string, start: () => Promise<TestRuntime>): void {
   beforeAll(async () => {
     runtime = await start();
     node = await TestNode.start(runtime);
-  }, 30_000);
+  }, 120_000);
   afterAll(async () => {
     await node?.[Symbol.asyncDispose]();
     await runtime?.[Symbol.asyncDispose]();
-  }, 30_000);
+  }, 120_000);
 
   test("registers a node that is Ready, with a lease", async () => {
     const { status, metadata } = await node.node();

@@ -84,7 +84,7 @@ describe.skipIf(reason !== undefined)("streaming", () => {
   test("a command ends when its client goes", async () => {
     const command = await exec(["sleep", "777"], streams("o"));
     const running = async () => {
-      const { stdout } = await host.runtime.execSync({ containerId, cmd: ["ps"], timeout: 5n });
+      const { stdout } = await host.runtime.execSync({ containerId, cmd: ["ps"], timeout: 60n });
       return new TextDecoder().decode(stdout).includes("sleep 777");
     };
     await until(async () => (await running()) || undefined);

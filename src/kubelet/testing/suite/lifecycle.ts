@@ -34,7 +34,7 @@ export function lifecycleTests(subject: () => Subject): void {
           preStop: { exec: { command: ["sh", "-c", "echo pre > /proc/1/fd/1"] } },
         },
       },
-      { terminationGracePeriodSeconds: 5 },
+      { terminationGracePeriodSeconds: 30 },
     );
     await node.ready("hooked");
     // A deletion does not wait for a postStart hook that still runs.
@@ -50,7 +50,7 @@ export function lifecycleTests(subject: () => Subject): void {
   test("restarts a container whose liveness probe fails", async () => {
     const { node } = subject();
     await node.run("sick", `touch /tmp/ok; ${forever}`, {
-      livenessProbe: { exec: { command: ["cat", "/tmp/sick"] }, periodSeconds: 1, failureThreshold: 1 },
+      livenessProbe: { exec: { command: ["cat", "/tmp/sick"] }, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 20 },
     });
     const pod = await node.until("sick", "was restarted", (p) => (container(p)?.restartCount ?? 0) > 0);
     expect(pod.status?.phase).toBe("Running");
@@ -64,9 +64,9 @@ export function lifecycleTests(subject: () => Subject): void {
     const { node } = subject();
     await node.run("web", "sleep 0.3; mkdir /tmp/w; echo hello > /tmp/w/index.html; httpd -f -p 8080 -h /tmp/w", {
       ports: [{ name: "http", containerPort: 8080 }],
-      readinessProbe: { httpGet: { path: "/", port: "http" }, periodSeconds: 300 },
+      readinessProbe: { httpGet: { path: "/", port: "http" }, periodSeconds: 300, timeoutSeconds: 20 },
     });
-    await node.ready("web", 20_000);
+    await node.ready("web");
     const forward = await dialPortForward({ url: node.url("/portForward/default/web"), tls: await node.clientTls(), method: "POST" });
     const connection = await forward.connect(8080);
     connection.write(Buffer.from("GET / HTTP/1.0\r\n\r\n"));

@@ -13,7 +13,7 @@ import { forever, type Subject } from "./subject.ts";
 export function recoveryTests(subject: () => Subject): void {
   test("leaves containers alone when it is started again, and takes them up", async () => {
     const { node } = subject();
-    await node.run("adopted", forever, { readinessProbe: { exec: { command: ["true"] }, periodSeconds: 1 } });
+    await node.run("adopted", forever, { readinessProbe: { exec: { command: ["true"] }, periodSeconds: 1, timeoutSeconds: 20 } });
     const before = container(await node.ready("adopted"));
     const unready: string[] = [];
     const undo = node.api.writes.length;
