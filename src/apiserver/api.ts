@@ -54,9 +54,12 @@ export class Api {
     this.#subresources = options.subresources;
   }
 
-  /** Throws 403 unless the user may, and 404 or 405 where such a request has no path of its own, whoever asks. */
-  authorize(context: RequestContext, verb: string, target: Target): void {
-    this.check({ user: context.user, verb, resource: ofNamespace(target) ? { ...target, namespace: target.name! } : target, path: "" });
+  /**
+   * Throws 403 unless the user may, and 404 or 405 where such a request has no path of its own, whoever asks.
+   * @param asked what it is about, where that is less than its path says
+   */
+  authorize(context: RequestContext, verb: string, target: Target, asked: Target = target): void {
+    this.check({ user: context.user, verb, resource: ofNamespace(asked) ? { ...asked, namespace: asked.name! } : asked, path: "" });
     const info = this.virtual(target)?.info ?? this.registry.resources.find(target.group, target.version, target.resource)?.info;
     if (info) checkScope(info, verb, target);
   }
@@ -126,14 +129,14 @@ export class Api {
   }
 
   async list(context: RequestContext, target: Target, options: ListOptions): Promise<ListResult> {
-    this.authorize(context, "list", selected(target, options));
+    this.authorize(context, "list", target, selected(target, options));
     const virtual = this.virtual(target);
     if (virtual?.list) return virtual.list(options);
     return list(this.resource(target), target.namespace, options, target.name);
   }
 
   async watch(context: RequestContext, target: Target, options: WatchOptions): Promise<Watcher> {
-    this.authorize(context, "watch", selected(target, options));
+    this.authorize(context, "watch", target, selected(target, options));
     return watch(this.resource(target), target.namespace, options, target.name);
   }
 

@@ -117,6 +117,8 @@ test("what is in namespaces is read across all of them, and not written", async 
   expect(await status("admin", "/api/v1/configmaps", { method: "DELETE" })).toBe(405);
   expect(await status("admin", "/api/v1/configmaps", { method: "POST", body: { metadata: { name: "a", namespace: "x" } } })).toBe(405);
   expect(await status("admin", "/api/v1/configmaps/kept")).toBe(404);
+  const { text } = await ask("admin", "/api/v1/configmaps?fieldSelector=metadata.name%3Dkept");
+  expect((JSON.parse(text) as { items: unknown[] }).items).toHaveLength(1);
   expect(await status("admin", "/api/v1/namespaces/x/configmaps/kept")).toBe(200);
 });
 
