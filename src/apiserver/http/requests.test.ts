@@ -140,17 +140,33 @@ test.skipIf(missing !== undefined)(`kubectl sends a long one over HTTP/2${missin
   expect(await s.kubectl(["get", "--raw", `/version?${"x".repeat(120_000)}`])).toContain('"gitVersion"');
 });
 
-test("a server that ends says so, goes on for a while, ends watches cleanly and answers what it was asked", async () => {
-  // A store whose answers are held up.
-  const gate = { hold: undefined as Promise<void> | undefined, held: 0 };
-  class Slow extends MemoryStore {
-    override async txn(...args: Parameters<MemoryStore["txn"]>) {
-      if (gate.hold) gate.held++;
-      await gate.hold;
-      return super.txn(...args);
-    }
+/** A store whose answers are held up for as long as a promise is open. */
+class HeldStore extends MemoryStore {
+  writes: Promise<void> | undefined;
+  reads: Promise<void> | undefined;
+  /** Writes that were. */
+  held = 0;
+  override async txn(...args: Parameters<MemoryStore["txn"]>) {
+    if (this.writes) this.held++;
+    await this.writes;
+    return super.txn(...args);
   }
-  const own = await startApiServer({ store: new Slow(), shutdownDelay: 2000 });
+  override async range(...args: Parameters<MemoryStore["range"]>) {
+    await this.reads;
+    return super.range(...args);
+  }
+}
+
+/** A namespace being created. */
+function creating(client: ClientHttp2Session, name: string) {
+  const stream = client.request({ ":path": "/api/v1/namespaces", ":method": "POST", "content-type": "application/json" });
+  stream.on("error", () => {}).end(JSON.stringify({ metadata: { name } }));
+  return stream;
+}
+
+test("a server that ends says so, goes on for a while, ends watches cleanly and answers what it was asked", async () => {
+  const store = new HeldStore();
+  const own = await startApiServer({ store, shutdownDelay: 2000 });
   const client = dial(own);
   let goaway = false;
   client.on("goaway", () => (goaway = true));
@@ -159,11 +175,10 @@ test("a server that ends says so, goes on for a while, ends watches cleanly and 
   watching.on("end", () => (whole = true)).resume();
   await new Promise((resolve) => watching.once("response", resolve));
   const release = Promise.withResolvers<void>();
-  gate.hold = release.promise;
-  const stream = client.request({ ":path": "/api/v1/namespaces", ":method": "POST", "content-type": "application/json" });
-  stream.end(JSON.stringify({ metadata: { name: "late" } }));
+  store.writes = release.promise;
+  const stream = creating(client, "late");
   const created = new Promise((resolve) => stream.once("response", (h) => resolve(h[":status"])));
-  await until(() => gate.held > 0);
+  await until(() => store.held > 0);
   const since = performance.now();
   const ended = own.api.stop();
   const asked = ["/readyz", "/livez", "/api/v1/namespaces/default"].map((path) => ask(path, {}, client));
@@ -180,24 +195,12 @@ test("a server that ends says so, goes on for a while, ends watches cleanly and 
 });
 
 test("a server whose store has gone does not wait for those who wait for it", async () => {
-  const gone = { since: undefined as Promise<never> | undefined, held: 0 };
-  class Gone extends MemoryStore {
-    override async txn(...args: Parameters<MemoryStore["txn"]>) {
-      if (gone.since) gone.held++;
-      await gone.since;
-      return super.txn(...args);
-    }
-    override async range(...args: Parameters<MemoryStore["range"]>) {
-      await gone.since;
-      return super.range(...args);
-    }
-  }
-  const own = await startApiServer({ store: new Gone(), requestTimeout: 3_600_000 });
+  const store = new HeldStore();
+  const own = await startApiServer({ store, requestTimeout: 3_600_000 });
   const client = dial(own);
-  gone.since = new Promise<never>(() => {});
-  const stream = client.request({ ":path": "/api/v1/namespaces", ":method": "POST", "content-type": "application/json" });
-  stream.on("error", () => {}).end(JSON.stringify({ metadata: { name: "never" } }));
-  await until(() => gone.held > 0);
+  store.writes = store.reads = new Promise<never>(() => {});
+  const stream = creating(client, "never");
+  await until(() => store.held > 0);
   let closed = false;
   stream.on("close", () => (closed = true));
   await own.api.stop();

@@ -1,15 +1,10 @@
 // The shell around a real core, with the other members played by the test.
 import { expect, test } from "bun:test";
-import { encodeCommand } from "../codec.ts";
-import type { Command } from "../command.ts";
-import type { Host, Network } from "../consensus.ts";
+import type { Host } from "../consensus.ts";
 import { bootstrap } from "../raft/configuration.ts";
 import type { Message, Propose } from "../raft/messages.ts";
-import { Raft } from "../raft/raft.ts";
 import { type Entry, EntryType } from "../raft/types.ts";
-import type { Wal } from "../wal/wal.ts";
-import { RaftConsensus } from "./driver.ts";
-import { ENVELOPE } from "./envelope.ts";
+import { command, core, sealed } from "../testing/cores.ts";
 
 const ELECTION = 60_000;
 const LEADER = { from: 1n, to: 2n, term: 2 };
@@ -19,31 +14,15 @@ const HEARTBEAT: Message = { type: "heartbeat", ...LEADER, commit: 1, round: 0, 
 function follower(host: Partial<Host> = {}) {
   const sent: Message[] = [];
   let told = () => {};
-  const network: Network = {
-    send: (messages) => {
-      sent.push(...messages);
-      told();
-    },
-    connectedSince: () => 0,
-    stopping: () => false,
+  const send = (message: Message) => {
+    sent.push(message);
+    told();
   };
-  const wal = { append: async () => {}, restart() {} } as unknown as Wal;
-  const nothing = {
-    changed() {},
-    passed() {},
-    applied() {},
-    install: async () => {},
-    status() {},
-    failed() {},
-    lost() {},
-    recovered() {},
-    dismissed() {},
-  };
-  const raft = new Raft({ id: 2n, random: Math.random, clock: () => performance.now(), electionTicks: ELECTION }, bootstrap([1n, 2n, 3n]));
-  const consensus = new RaftConsensus(raft, wal, 1, { apply: () => "applied", ...nothing, ...host }, network, {
-    tickMillis: 10,
-    electionMillis: ELECTION,
-    reads: "quorum",
+  const { raft, consensus } = core(2n, bootstrap([1n, 2n, 3n]), {
+    host: { apply: () => "applied", ...host },
+    timing: { electionMillis: ELECTION },
+    electionTicks: ELECTION,
+    send,
   });
   consensus.step([HEARTBEAT]);
   /** The next message of a type that goes to the leader. */
@@ -58,9 +37,6 @@ function follower(host: Partial<Host> = {}) {
   };
   return { raft, consensus, next, proposal: () => next("propose") };
 }
-
-const command: Command = { type: "txn", compare: [], success: [], failure: [] };
-const sealed = () => Buffer.concat([new Uint8Array(ENVELOPE), encodeCommand(command)]);
 
 const entriesOf = (proposals: readonly Propose[]): Entry[] =>
   proposals.flatMap((p) => p.datas).map((data, i) => ({ index: 2 + i, term: 2, type: EntryType.normal, data }));

@@ -32,6 +32,8 @@ export interface CoreOptions {
   /** Takes a write; what it throws is the disk's error. */
   append?: () => Promise<void>;
   timing?: Partial<Timing>;
+  /** Ticks without a leader until it campaigns. */
+  electionTicks?: number;
   /** False for a message that gets lost. */
   send?: (message: Message) => void;
 }
@@ -41,11 +43,8 @@ export interface Core {
   readonly consensus: RaftConsensus;
 }
 
-export function core(id: bigint, stored: StoredState, { host, append, timing, send }: CoreOptions = {}): Core {
-  const raft = new Raft(
-    { id, random: Math.random, clock: () => performance.now(), electionTicks: ELECTION, tickMillis: TIMING.tickMillis },
-    stored,
-  );
+export function core(id: bigint, stored: StoredState, { host, append, timing, electionTicks = ELECTION, send }: CoreOptions = {}): Core {
+  const raft = new Raft({ id, random: Math.random, clock: () => performance.now(), electionTicks, tickMillis: TIMING.tickMillis }, stored);
   const wal = { append: append ?? (async () => {}), restart() {}, hardState: undefined } as unknown as Wal;
   const network = {
     send: (messages: readonly Message[]) => messages.forEach((m) => send?.(m)),
