@@ -60,7 +60,7 @@ export class Api {
    */
   authorize(context: RequestContext, verb: string, target: Target, asked: Target = target): void {
     this.check({ user: context.user, verb, resource: ofNamespace(asked) ? { ...asked, namespace: asked.name! } : asked, path: "" });
-    const info = this.virtual(target)?.info ?? this.registry.resources.find(target.group, target.version, target.resource)?.info;
+    const info = this.#info(target);
     if (info) checkScope(info, verb, target);
   }
 
@@ -79,10 +79,13 @@ export class Api {
 
   /** Whether there is something of that name to ask for. */
   serves(target: Target): boolean {
-    const { group, version, resource, subresource } = target;
-    if (this.#virtual.has(`${group}/${version}/${resource}`)) return subresource === undefined;
-    const found = this.registry.resources.find(group, version, resource);
-    return found !== undefined && (subresource === undefined || found.info.subresources.includes(subresource));
+    const info = this.#info(target);
+    return info !== undefined && (target.subresource === undefined || info.subresources.includes(target.subresource));
+  }
+
+  /** Undefined where nothing of that name is served. Most of what is asked for is stored. */
+  #info(target: Target): KindInfo | undefined {
+    return (this.registry.resources.find(target.group, target.version, target.resource) ?? this.virtual(target))?.info;
   }
 
   virtual(target: Target): VirtualResource | undefined {

@@ -4,8 +4,8 @@ type Labels = Record<string, string>;
 
 const special = /[\\"\n]/;
 const escaped = (value: string) => value.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`));
-/** Every request makes two of them: no arrays in between. */
-function labelText(labels: Labels): string {
+/** Labels as they stand in the output, for those who use the same ones for several metrics. Every request makes one: no arrays in between. */
+export function labelText(labels: Labels): string {
   let text = "";
   for (const name in labels) {
     const value = labels[name]!;
@@ -13,6 +13,7 @@ function labelText(labels: Labels): string {
   }
   return text;
 }
+const keyOf = (labels: Labels | string) => (typeof labels === "string" ? labels : labelText(labels));
 const braced = (labels: string) => (labels === "" ? "" : `{${labels}}`);
 
 interface Metric {
@@ -26,8 +27,9 @@ export class Value implements Metric {
   constructor(name: string) {
     this.#name = name;
   }
-  inc(by = 1, labels: Labels = {}): void {
-    const key = labelText(labels);
+  /** @param labels or their text */
+  inc(by = 1, labels: Labels | string = {}): void {
+    const key = keyOf(labels);
     this.#values.set(key, (this.#values.get(key) ?? 0) + by);
   }
   set(value: number, labels: Labels = {}): void {
@@ -55,9 +57,12 @@ export class Histogram implements Metric {
     this.#name = name;
     this.#bounds = bounds;
   }
-  /** Counts the value `times` times. */
-  observe(value: number, labels: Labels = {}, times = 1): void {
-    const key = labelText(labels);
+  /**
+   * Counts the value `times` times.
+   * @param labels or their text
+   */
+  observe(value: number, labels: Labels | string = {}, times = 1): void {
+    const key = keyOf(labels);
     let s = this.#series.get(key);
     if (!s) {
       s = { counts: this.#bounds.map(() => 0), sum: 0, count: 0 };

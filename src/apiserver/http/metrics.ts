@@ -1,5 +1,5 @@
 // What /metrics tells, under upstream's names.
-import { exponentialBounds, MetricSet } from "../../platform/metrics.ts";
+import { exponentialBounds, labelText, MetricSet } from "../../platform/metrics.ts";
 
 const sizes = exponentialBounds(1000, 10, 7);
 const durations = [0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60];
@@ -37,8 +37,8 @@ export class ApiMetrics {
 
   /** Counts a request that is over. */
   observe(labels: RequestLabels, code: number, seconds: number, bytes: number): void {
-    const all = { ...labels, component: "apiserver" };
-    this.#requests.inc(1, { ...all, code: String(code) });
+    const all = labelText({ ...labels, component: "apiserver" });
+    this.#requests.inc(1, `${all},code="${code}"`);
     this.#duration.observe(seconds, all);
     if (labels.verb === "GET" || labels.verb === "LIST") this.#sizes.observe(bytes, all);
   }
